@@ -29,11 +29,13 @@ struct uc_st {
     struct uc_map map; /* data of tensor t: map.data + t->offset, valid until close */
     struct uc_tensor_info *tensors; /* in data order */
     size_t n_tensors;
+    size_t *by_name;  /* indices into tensors, sorted by name */
     json_t *metadata; /* string to string, or NULL */
 };
 
 /* Parses a header from memory: head[0..n) are the first bytes of a file of file_size bytes (n may
- * be less than the file). Used by fuzzing and ranged reads. On failure nothing is held. */
+ * be less than the file). Used by fuzzing and ranged reads. On failure nothing is held.
+ * A header that lies or is malformed is UC_EREFUSED; messages start with what (the file). */
 int uc_st_parse(struct uc_st *st, const uint8_t *head, size_t n, uint64_t file_size,
                 const char *what, struct uc_err *err);
 int uc_st_open(struct uc_st *st, const char *path, struct uc_err *err);
@@ -41,9 +43,9 @@ void uc_st_close(struct uc_st *st);
 /* NULL when absent. Borrowed. */
 const struct uc_tensor_info *uc_st_find(const struct uc_st *st, const char *name);
 
-/* All tensors of a model folder: model.safetensors, or the shards of
- * model.safetensors.index.json (checked both ways: every listed tensor is in its shard, every shard
- * tensor is listed). file[i] tells in which st[] tensor i lies; sorted by name. */
+/* All tensors of a model folder: model.safetensors, or (when there is none) the shards of
+ * model.safetensors.index.json, checked both ways: every listed tensor is in its shard, every shard
+ * tensor is listed. tensors[i].file tells in which st[] a tensor lies; sorted by name. */
 struct uc_st_set {
     struct uc_st *st;
     char **paths;
