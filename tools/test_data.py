@@ -33,7 +33,7 @@ def smollm2():
         return True
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     path = os.path.join(DATA, "venv", "bin") + os.pathsep + os.environ["PATH"]
-    return ok(["tools/get-smollm2", folder], env={**os.environ, "PATH": path, "UC": os.environ.get("UC", "build-release/engine/cli/uc")})
+    return ok(["tools/get-smollm2", folder], env={**os.environ, "PATH": path, "UC": os.environ.get("UC", "build-release/uc")})
 
 
 def main():
