@@ -72,7 +72,7 @@ struct uc_target {
     const char *dir;        /* output folder; NULL: nothing is written outside the cache */
     struct uc_input *files; /* name = path inside the folder */
     size_t n_files;
-    const char *summary; /* name of the action output (JSON) that the closing summary prints */
+    const char *summary; /* name of one of files (JSON) that the closing summary prints, or NULL */
     json_t *info;        /* what `uc plan` and the summary show: source, bpw, weights, ... */
 };
 
@@ -83,14 +83,18 @@ struct uc_graph {
     struct uc_target *targets;
     size_t n_targets, cap_targets;
     const char *default_target; /* NULL: the only one */
+    uint32_t *by_name;          /* hash table: action id + 1 */
+    size_t cap_by_name;
 };
 
 void uc_graph_init(struct uc_graph *g);
 void uc_graph_release(struct uc_graph *g);
-/* Copies everything of a (params is increfed); sorts inputs and outputs; sets *id.
- * UC_EUSAGE: unknown op, name used twice, input that names no output of its action. */
+/* Copies everything of a (params is increfed, NULL means {}); sorts inputs and outputs; sets *id.
+ * Inputs refer to actions that were added before, so there are no cycles and ids ascend along
+ * every path. UC_EUSAGE: unknown op, name used twice, input that names no output of its action. */
 int uc_graph_add(struct uc_graph *g, const struct uc_action *a, uint32_t *id, struct uc_err *err);
 int uc_graph_add_target(struct uc_graph *g, const struct uc_target *t, struct uc_err *err);
+const struct uc_action *uc_graph_find(const struct uc_graph *g, const char *name);
 const struct uc_output *uc_graph_output(const struct uc_graph *g, uint32_t action,
                                         const char *name);
 /* Actions that target t needs, in an order in which every producer comes before its users; the
