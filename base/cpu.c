@@ -16,7 +16,7 @@ static unsigned long long xgetbv0(void)
     return (unsigned long long)hi << 32 | lo;
 }
 
-unsigned uc_cpu_flags_raw(void)
+static unsigned detect(void)
 {
     unsigned a, b, c, d, flags = 0, ecx1;
     unsigned long long xcr0;
@@ -36,11 +36,23 @@ unsigned uc_cpu_flags_raw(void)
     return flags;
 }
 #else
-unsigned uc_cpu_flags_raw(void)
+static unsigned detect(void)
 {
     return 0;
 }
 #endif
+
+unsigned uc_cpu_flags_raw(void)
+{
+    static _Atomic unsigned known; /* flags + 1; cpuid may trap to a hypervisor, so it runs once */
+    unsigned f = atomic_load_explicit(&known, memory_order_relaxed);
+
+    if (!f) {
+        f = detect() + 1;
+        atomic_store_explicit(&known, f, memory_order_relaxed);
+    }
+    return f - 1;
+}
 
 static _Atomic unsigned mask_set; /* 1: mask is valid */
 static _Atomic unsigned mask_value;
