@@ -5,18 +5,26 @@
 /* Rows of x, copied side by side: a large power of two as stride would fight for one cache set. */
 enum { X_STRIDE = GEMM_DEPTH + 16 };
 
-/* Outputs [rows, panels * 16] at y, of which `rows` and `cols` exist; resume: continue from y. */
+/* Lanes of panel p that exist. */
+V_FN size_t lanes(size_t cols, int p)
+{
+    size_t left = cols - (size_t)p * 16;
+    return left < 16 ? left : 16;
+}
+
+/* Outputs [rows, cols] at y, cols <= panels * 16; resume: continue their chains. */
 V_FN void tile_gemm(float *y, size_t ldy, const float *xs, const float *w, size_t w_panel,
                     size_t steps, int resume, size_t cols, const int rows, const int panels)
 {
+    const int full = cols >= (size_t)panels * 16; /* masked stores are slow on some machines */
     v16 acc[TILE_M][TILE_P];
 
     V_UNROLL
     for (int r = 0; r < rows; r++) {
         V_UNROLL
         for (int p = 0; p < panels; p++) {
-            size_t c = (size_t)p * 16, left = cols - c < 16 ? cols - c : 16;
-            acc[r][p] = resume ? v16_load_n(y + (size_t)r * ldy + c, left) : v16_zero();
+            const float *e = y + (size_t)r * ldy + (size_t)p * 16;
+            acc[r][p] = !resume ? v16_zero() : full ? v16_load(e) : v16_load_n(e, lanes(cols, p));
         }
     }
     tile_fma(acc, xs, X_STRIDE, 1, w, w_panel, steps, rows, panels);
@@ -24,8 +32,11 @@ V_FN void tile_gemm(float *y, size_t ldy, const float *xs, const float *w, size_
     for (int r = 0; r < rows; r++) {
         V_UNROLL
         for (int p = 0; p < panels; p++) {
-            size_t c = (size_t)p * 16, left = cols - c < 16 ? cols - c : 16;
-            v16_store_n(y + (size_t)r * ldy + c, acc[r][p], left);
+            float *e = y + (size_t)r * ldy + (size_t)p * 16;
+            if (full)
+                v16_store(e, acc[r][p]);
+            else
+                v16_store_n(e, acc[r][p], lanes(cols, p));
         }
     }
 }

@@ -1,31 +1,27 @@
 #include "kernels/moments.h"
 
-#include <math.h>
+#include "kernels/moments_impl.h"
 
-struct moments {
-    double *s;
-    size_t n;
-    const float *x;
-    size_t ldx, n_tok;
+UC_KERN(uc_moments_item_fn, uc_moments_item)
+
+struct moments_job {
+    struct moments_args args;
+    uc_moments_item_fn *fn;
 };
 
-static void moments_row(void *arg, size_t i, int thread)
+static void run_item(void *arg, size_t item, int thread)
 {
-    const struct moments *m = arg;
+    struct moments_job *job = arg;
 
-    for (size_t j = 0; j <= i; j++)
-        for (size_t t0 = 0; t0 < m->n_tok; t0 += 256) {
-            float acc = 0;
-            for (size_t t = t0; t < t0 + 256 && t < m->n_tok; t++)
-                acc = fmaf(m->x[t * m->ldx + i], m->x[t * m->ldx + j], acc);
-            m->s[i * m->n + j] += (double)acc;
-        }
+    job->fn(&job->args, item);
 }
 
 void uc_moments_add(double *s, size_t n, const float *x, size_t ldx, size_t n_tok,
                     struct uc_pool *pool)
 {
-    struct moments m = {s, n, x, ldx, n_tok};
+    size_t col_blocks = (n + MOMENTS_COLS - 1) / MOMENTS_COLS;
+    size_t row_blocks = (n + MOMENTS_ROWS - 1) / MOMENTS_ROWS;
+    struct moments_job job = {{s, n, x, ldx, n_tok, col_blocks}, uc_moments_item_pick()};
 
-    uc_pool_run(pool, n, moments_row, &m);
+    uc_pool_run(pool, row_blocks * col_blocks, run_item, &job);
 }
