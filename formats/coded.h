@@ -3,8 +3,9 @@
  * with row and column steps and row and column contexts. It is the content of a U8 tensor of
  * the artifact's model.safetensors. Rows lie in chunks that decode independently, each with a CRC-32.
  *
- * Reading trusts nothing: every length, index and checksum is tested before it is used, memory is
- * bounded by the stream's own size times a small factor plus the rows asked for.
+ * Reading trusts nothing: every length, index and checksum is tested before it is used. Memory is
+ * bounded by m + n and the stream's own size; a few bytes can claim many rows, so a reader compares
+ * m and n of uc_coded_info with the shape that it expects before it opens a stream.
  */
 #ifndef UC_FORMATS_CODED_H
 #define UC_FORMATS_CODED_H
@@ -47,6 +48,10 @@ const struct uc_coded_info *uc_coded_get_info(const struct uc_coded *c);
  * chunk_rows. */
 int uc_coded_rows(const struct uc_coded *c, uint64_t row0, uint64_t n_rows, uint16_t *out,
                   struct uc_err *err);
+
+/* The reconstruction of one code: bf16(code * 2^(step / 32)), both rounded to nearest even. step:
+ * row step plus column step. */
+uint16_t uc_coded_value(int32_t code, int step);
 
 /* open, rows, close in one call. */
 int uc_coded_decode_rows(const uint8_t *stream, size_t n, uint64_t row0, uint64_t n_rows,
