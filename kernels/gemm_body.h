@@ -1,6 +1,6 @@
-/* One item of uc_gemm: see gemm_impl.h for the cutting, tile.h for the inner loop. */
+/* One item of uc_gemm: see gemm_impl.h for the cutting, vec_tile.h for the inner loop. */
 #include "kernels/gemm_impl.h"
-#include "kernels/tile.h"
+#include "kernels/vec_tile.h"
 
 /* Rows of x, copied side by side: a large power of two as stride would fight for one cache set. */
 enum { X_STRIDE = GEMM_DEPTH + 16 };

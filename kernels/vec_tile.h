@@ -2,8 +2,8 @@
  * The inner kernel that gemm_body.h and moments_body.h share: TILE_M rows by up to TILE_P panels of
  * 16 outputs, every output one chain over t. Included by bodies only, after a vec_<isa>.h.
  */
-#ifndef UC_KERNELS_TILE_H
-#define UC_KERNELS_TILE_H
+#ifndef UC_KERNELS_VEC_TILE_H
+#define UC_KERNELS_VEC_TILE_H
 
 #if defined(UC_ISA_avx512)
 enum { TILE_M = 14, TILE_P = 2 }; /* 28 sums, 2 panels, 1 broadcast: 31 of 32 registers */
