@@ -29,7 +29,18 @@ static void attn_item(void *arg, size_t item, int thread)
     /* The longest items first: late queries see the most keys, early keys the most queries. */
     if (!j->a.dk)
         block = j->n_blocks - 1 - block;
-    j->fn(&j->a, item % j->a.n_kv, block * ATTN_ROWS, j->scratch + (size_t)thread * j->scratch_len);
+    j->fn(&j->a, item % j->a.n_kv, block * j->a.rows, j->scratch + (size_t)thread * j->scratch_len);
+}
+
+/* An item packs its columns once for all its rows and heads: with few query heads a kv head it takes
+ * more rows, as long as every thread still gets items. Does not show in the bits. */
+static size_t rows_per_item(const struct attn *a, size_t n_threads)
+{
+    size_t group = a->n_head / a->n_kv, rows = group < 3 ? (4 - group) * ATTN_ROWS : ATTN_ROWS;
+
+    while (rows > ATTN_ROWS && (a->n_tok / rows) * a->n_kv < 4 * n_threads)
+        rows -= ATTN_ROWS;
+    return rows;
 }
 
 static void attn_run(const struct attn *a, uc_attn_fn *fn, float *scratch, struct uc_pool *pool)
@@ -37,7 +48,8 @@ static void attn_run(const struct attn *a, uc_attn_fn *fn, float *scratch, struc
     struct attn_job j = {.a = *a, .fn = fn, .scratch = scratch};
 
     j.scratch_len = uc_attention_scratch(a->n_tok, a->head_dim);
-    j.n_blocks = (a->n_tok + ATTN_ROWS - 1) / ATTN_ROWS;
+    j.a.rows = rows_per_item(a, (size_t)uc_pool_threads(pool));
+    j.n_blocks = (a->n_tok + j.a.rows - 1) / j.a.rows;
     uc_pool_run(pool, j.n_blocks * a->n_kv, attn_item, &j);
 }
 

@@ -33,21 +33,26 @@ struct attn_cols {
     float *plain; /* [n][dp], dp = head_dim padded to 32 */
 };
 
-/* x + column * stride holds head_dim floats. Padding columns of the panels are 0. */
+/* x + column * stride holds head_dim floats. Padding columns of the panels are 0. 16 columns at a
+ * time: more streams a power of two apart would share too few cache sets. */
 static void pack_t(float *t, const float *x, size_t stride, size_t n, size_t d)
 {
-    for (size_t p = 0; p < n; p += ATTN_NW) {
-        size_t m = attn_min(n - p, ATTN_NW);
+    for (size_t p = 0; p < n; p += ATTN_NW, t += d * ATTN_NW)
+        for (size_t c = 0; c < ATTN_NW; c += 16) {
+            const float *from = x + (p + c) * stride;
+            size_t m = p + c < n ? attn_min(n - p - c, 16) : 0;
 
-        for (size_t i = 0; i < d; i++, t += ATTN_NW) {
-            const float *from = x + p * stride + i;
+            for (size_t i = 0; i < d; i++) {
+                float *to = t + i * ATTN_NW + c;
 
-            for (size_t j = 0; j < m; j++)
-                t[j] = from[j * stride];
-            for (size_t j = m; j < ATTN_NW; j++)
-                t[j] = 0.0f;
+                if (m == 16)
+                    for (size_t j = 0; j < 16; j++)
+                        to[j] = from[j * stride + i];
+                else
+                    for (size_t j = 0; j < 16; j++)
+                        to[j] = j < m ? from[j * stride + i] : 0.0f;
+            }
         }
-    }
 }
 
 static void pack_plain(float *out, const float *x, size_t stride, size_t n, size_t d, size_t dp)
@@ -237,7 +242,7 @@ void FN(uc_attn_fwd)(const struct attn *a, size_t kv, size_t row0, float *scratc
 {
     size_t d = a->head_dim, dp = attn_pad(d), group = a->n_head / a->n_kv;
     size_t ldq = a->n_head * d, ldk = a->n_kv * d;
-    size_t end = attn_min(row0 + ATTN_ROWS, a->n_tok), first = first_key(a, row0);
+    size_t end = attn_min(row0 + a->rows, a->n_tok), first = first_key(a, row0);
     size_t cols = end - first, lds = attn_pad(cols);
     float *kt = align64(scratch), *vp = kt + lds * dp, *s = vp + lds * dp;
     float *o = s + ATTN_TILE_MAX * lds;
@@ -285,7 +290,7 @@ void FN(uc_attn_bwd_q)(const struct attn *a, size_t kv, size_t row0, float *scra
 {
     size_t d = a->head_dim, dp = attn_pad(d), group = a->n_head / a->n_kv;
     size_t ldq = a->n_head * d, ldk = a->n_kv * d;
-    size_t end = attn_min(row0 + ATTN_ROWS, a->n_tok), first = first_key(a, row0);
+    size_t end = attn_min(row0 + a->rows, a->n_tok), first = first_key(a, row0);
     size_t cols = end - first, lds = attn_pad(cols);
     float *kt = align64(scratch), *vt = kt + lds * dp, *kp = vt + lds * dp, *s = kp + lds * dp;
     float *e = s + ATTN_TILE_MAX * lds, *o = e + ATTN_TILE_MAX * lds;
@@ -371,7 +376,7 @@ static void bwd_keys(float *ok, float *ov, const struct attn *a, const struct at
 void FN(uc_attn_bwd_kv)(const struct attn *a, size_t kv, size_t row0, float *scratch)
 {
     size_t d = a->head_dim, dp = attn_pad(d), group = a->n_head / a->n_kv, ldk = a->n_kv * d;
-    size_t end = attn_min(row0 + ATTN_ROWS, a->n_tok), first = row0 & ~(size_t)31;
+    size_t end = attn_min(row0 + a->rows, a->n_tok), first = row0 & ~(size_t)31;
     size_t cols = attn_min(a->n_tok, end - 1 + a->window) - first, lds = attn_pad(cols);
     struct attn_queries w = {.qt = align64(scratch)};
     float *s, *e, *o;

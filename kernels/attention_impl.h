@@ -6,18 +6,19 @@
 
 #include "kernels/kern.h"
 
-/* Rows (queries, or keys in the second half of the backward pass) of a work item; every variant's
- * tile height divides it. */
+/* A work item owns a multiple of ATTN_ROWS rows (queries, or keys in the second half of the backward
+ * pass); every variant's tile height divides it. */
 enum { ATTN_ROWS = 96, ATTN_TILE_MAX = 12 };
 
 struct attn {
     const float *q, *k, *v, *y, *dy, *lse_in; /* y, dy, lse_in: backward only */
     float *out, *lse, *dq, *dk, *dv;
     size_t n_tok, n_head, n_kv, head_dim, window; /* window is n_tok when there is none */
+    size_t rows;                                  /* of a work item */
     float scale;
 };
 
-/* Rows [row0, row0 + ATTN_ROWS) of kv head kv, all query heads that read it. */
+/* Rows [row0, row0 + rows) of kv head kv, all query heads that read it. */
 typedef void uc_attn_fn(const struct attn *a, size_t kv, size_t row0, float *scratch);
 
 UC_KERN_DECLARE(uc_attn_fn, uc_attn_fwd)
