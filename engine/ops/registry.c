@@ -1,8 +1,16 @@
-#include <string.h>
-
 #include "engine/op.h"
+#include "engine/ops/registry.h"
 
 /* Sorted by name; each op lives in engine/ops/<name>.c. */
 const struct uc_op *const uc_ops[] = {
+    &uc_op_bench,
+    &uc_op_capture,
+    &uc_op_capture_head,
+    &uc_op_embed,
+    &uc_op_factor,
+    &uc_op_reference,
+    &uc_op_sensitivity,
+    &uc_op_sensitivity_embed,
+    &uc_op_sensitivity_head,
     NULL,
 };
