@@ -335,11 +335,11 @@ def main():
     ap.add_argument("--text", help="file with what `bible -f Gen1:1-Rev22:21` prints")
     ap.add_argument("--keep-tokenizer", action="store_true", help="use OUT/tokenizer.json as it is")
     ap.add_argument("--steps", type=int, default=5000)
-    ap.add_argument("--batch-tokens", type=int, default=4096)
+    ap.add_argument("--batch-tokens", type=int, default=2048)
     ap.add_argument("--context", type=int, default=512)
     ap.add_argument("--short-share", type=float, default=0.7,
                     help="share of the steps, from the first, on windows of half the context")
-    ap.add_argument("--lr", type=float, default=4e-3)
+    ap.add_argument("--lr", type=float, default=3e-3)
     ap.add_argument("--decay", type=float, default=0.1)
     ap.add_argument("--warmup", type=int, default=100)
     ap.add_argument("--hidden", type=int, default=128)
