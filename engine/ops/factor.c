@@ -85,7 +85,7 @@ static int read_shares(const struct uc_op_ctx *ctx, const struct sum *s, const s
                        struct shares *out, struct uc_err *err)
 {
     const char *kind = uc_json_str(ctx->params, "kind", "linear");
-    double mix;
+    double mix = 0;
     int rc = read_share(ctx, "damp", 0.01, &out->damp, err);
 
     if (rc == 0)
@@ -137,8 +137,8 @@ static int factor(struct uc_op_ctx *ctx, const struct sum *s, const struct sum *
                   struct uc_err *err)
 {
     size_t n = (size_t)s->n, bad;
-    struct shares k;
-    double *a;
+    struct shares k = {0};
+    double *a = NULL;
     int rc = read_shares(ctx, s, sw, &k, err);
 
     if (rc == 0)
