@@ -175,7 +175,8 @@ local function sensitivity(s, mix, shard)
   end
   shard.s_grad = uc.action {
     op = "sensitivity_embed", name = "sensitivity embed " .. shard.name,
-    inputs = { dx = dx }, outputs = { ["s.grad"] = { "cache", bytes = moments_bytes(m.hidden) } },
+    params = { arch = m.arch }, inputs = { dx = dx },
+    outputs = { ["s.grad"] = { "cache", bytes = moments_bytes(m.hidden) } },
     threads = 64, memory = x_bytes + 40e6, work = n_tok * m.hidden * m.hidden,
   }["s.grad"]
 end
