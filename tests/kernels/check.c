@@ -1,4 +1,4 @@
-/* kernels [--bench] [--seed N] [--only FAMILY] [--json]: see check.h. */
+/* kernels [--bench] [--seed N] [--only FAMILY] [--json] [--exhaustive]: see check.h. */
 #include "tests/kernels/check.h"
 
 #include <math.h>
@@ -26,7 +26,7 @@ static struct {
         size_t lead, bytes;
     } bufs[MAX_BUFS];
     int n_bufs;
-    bool json;
+    bool json, exhaustive;
 } st;
 
 static const struct {
@@ -72,6 +72,11 @@ struct uc_pool *check_pool(int n_threads)
     if (!st.pools[n_threads])
         st.pools[n_threads] = uc_pool_new(n_threads, &err);
     return st.pools[n_threads];
+}
+
+bool check_exhaustive(void)
+{
+    return st.exhaustive;
 }
 
 uint32_t check_rand(void)
@@ -297,7 +302,8 @@ void check_bench_bytes(const char *what, int variant, double bytes, double secon
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: kernels [--bench] [--json] [--seed N] [--only FAMILY]\n");
+    fprintf(stderr,
+            "usage: kernels [--bench] [--json] [--seed N] [--only FAMILY] [--exhaustive]\n");
     return 2;
 }
 
@@ -312,6 +318,8 @@ int main(int argc, char **argv)
             bench = true;
         else if (strcmp(argv[i], "--json") == 0)
             st.json = true;
+        else if (strcmp(argv[i], "--exhaustive") == 0)
+            st.exhaustive = true;
         else if (strcmp(argv[i], "--seed") == 0 && i + 1 < argc)
             st.seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)

@@ -38,6 +38,9 @@ enum { CHECK_MAX_THREADS = 4 };
 /* A pool of 1 to CHECK_MAX_THREADS threads (1: NULL, the caller alone). */
 struct uc_pool *check_pool(int n_threads);
 
+/* --exhaustive: all arguments where a family else samples them (minutes). */
+bool check_exhaustive(void);
+
 uint32_t check_rand(void);
 size_t check_range(size_t lo, size_t hi); /* lo <= value <= hi */
 enum check_kind {

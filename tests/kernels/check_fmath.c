@@ -105,7 +105,7 @@ static void sweep_item(void *arg, size_t item, int thread)
     struct sweeps *w = arg;
     uint64_t span = (uint64_t)1 << 22, from = item * span;
 
-    for (uint64_t u = from; u < from + span; u += PATTERNS * w->step)
+    for (uint64_t u = from; u + PATTERNS * w->step <= from + span; u += PATTERNS * w->step)
         sweep_block(&w->of[item], u, w->step, w->n_variants);
 }
 
