@@ -1,0 +1,92 @@
+#include <stdlib.h>
+#include <sys/stat.h>
+
+#include "base/fsio.h"
+#include "engine/cli/cli.h"
+#include "formats/tokenizer.h"
+
+static const struct uc_option options[] = {
+    {"special", 0, UC_OPT_FLAG, NULL, "put the special tokens around it that the tokenizer asks for",
+     NULL},
+    {NULL, 0, UC_OPT_FLAG, NULL, NULL, NULL},
+};
+
+/* DIR/tokenizer.json, as in checkpoints, or DIR/tokenizer/tokenizer.json, as in artifacts; or the
+ * file itself. */
+static struct uc_tokenizer *open_tokenizer(const char *dir, struct uc_err *err)
+{
+    char *flat = uc_path_join(dir, "tokenizer.json");
+    char *deep = uc_path_join(dir, "tokenizer/tokenizer.json");
+    struct uc_tokenizer *t = NULL;
+    struct stat st;
+
+    if (stat(dir, &st) < 0)
+        uc_fail_errno(err, "%s", dir);
+    else if (!S_ISDIR(st.st_mode))
+        t = uc_tokenizer_open(dir, err);
+    else if (stat(deep, &st) == 0)
+        t = uc_tokenizer_open(deep, err);
+    else
+        t = uc_tokenizer_open(flat, err);
+    free(flat);
+    free(deep);
+    return t;
+}
+
+static void print_ids(const uint32_t *ids, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        printf(i ? " %u" : "%u", ids[i]);
+    putchar('\n');
+}
+
+static json_t *ids_json(const uint32_t *ids, size_t n)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(ids[i]));
+    return json_pack("{s:I, s:o}", "count", (json_int_t)n, "ids", list);
+}
+
+static int run(struct uc_cli *cli, struct uc_err *err)
+{
+    const char *file = cli->n_args > 1 ? cli->args[1] : "/dev/stdin";
+    struct uc_tokenizer *t = open_tokenizer(cli->args[0], err);
+    uint32_t *ids = NULL;
+    char *text = NULL;
+    size_t n_text, n_ids;
+    int rc;
+
+    if (!t)
+        return err->code;
+    rc = uc_read_file(file, 0, &text, &n_text, err);
+    if (rc == 0) {
+        rc = uc_tokenizer_encode(t, text, n_text, uc_cli_flag(cli, "special"), &ids, &n_ids, err);
+        if (rc < 0)
+            uc_within(err, "%s", file);
+    }
+    if (rc == 0 && cli->json)
+        uc_print_json(ids_json(ids, n_ids));
+    else if (rc == 0)
+        print_ids(ids, n_ids);
+    free(ids);
+    free(text);
+    uc_tokenizer_free(t);
+    return rc;
+}
+
+const struct uc_command uc_cmd_tokenize = {
+    .name = "tokenize",
+    .summary = "token ids of a text",
+    .usage = "DIR [FILE]",
+    .examples = "uc tokenize models/smollm2 story.txt   ids of the file, on one line\n"
+                "echo hello | uc tokenize models/smollm2   of what comes in",
+    .about = "DIR is a model's folder, an artifact or a tokenizer.json. Without FILE the text is\n"
+             "read from standard input. No special tokens are added unless --special asks for\n"
+             "them; those that stand in the text are recognized.",
+    .options = options,
+    .min_args = 1,
+    .max_args = 2,
+    .run = run,
+};
