@@ -127,6 +127,16 @@ const char *uc_cache_dir(const struct uc_cache *c)
     return c->dir;
 }
 
+bool uc_cache_syncs(const struct uc_cache *c)
+{
+    return !(c->flags & UC_CACHE_NO_SYNC);
+}
+
+char *uc_cache_log_path(const struct uc_cache *c, const struct uc_digest *key)
+{
+    return uc_cache_shard_path(c, "logs", key);
+}
+
 static void index_record(void *arg, const struct uc_result *r)
 {
     struct uc_db *db = arg;
@@ -190,7 +200,7 @@ static int64_t fs_now(struct uc_cache *c)
     struct uc_fident id;
 
     if (c->clock_fd < 0) {
-        char *path = uc_xasprintf("%s/scratch/clock.XXXXXX", c->dir);
+        char *path = uc_xasprintf("%s/locks/clock.XXXXXX", c->dir);
         c->clock_fd = mkostemp(path, O_CLOEXEC);
         if (c->clock_fd >= 0)
             unlink(path);

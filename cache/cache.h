@@ -39,6 +39,9 @@ void uc_cache_close(struct uc_cache *c);
 char *uc_cache_default_dir(void);
 /* Absolute path, borrowed. */
 const char *uc_cache_dir(const struct uc_cache *c);
+bool uc_cache_syncs(const struct uc_cache *c);
+/* Where the output of the worker of the action with this key is kept; caller frees. */
+char *uc_cache_log_path(const struct uc_cache *c, const struct uc_digest *key);
 
 /*
  * Identity of a file such that a later change of its content changes the identity: when the file

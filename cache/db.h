@@ -11,6 +11,9 @@
 
 struct uc_db;
 
+/* The index of a cache, opened (and when it is new, filled from the records) at first use. */
+struct uc_db *uc_cache_db(struct uc_cache *c);
+
 /* *fresh: it was made anew, and what result records know should be put into it. Never NULL; a
  * database that could not be opened answers "not found" to everything. */
 struct uc_db *uc_db_open(const char *path, bool *fresh);

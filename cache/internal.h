@@ -13,8 +13,6 @@ struct uc_cache {
     int clock_fd;     /* unnamed file whose time stamps tell the file system's clock */
 };
 
-/* The index, opened and filled from the records at first use. */
-struct uc_db *uc_cache_db(struct uc_cache *c);
 /* "<cache>/<room>/ab/<hex>" for the digest abcd...; caller frees. */
 char *uc_cache_shard_path(const struct uc_cache *c, const char *room, const struct uc_digest *d);
 /* Makes the folder of such a path, durably. */

@@ -36,7 +36,7 @@ enum uc_outcome {
 const char *uc_outcome_word(enum uc_outcome outcome); /* "hit", "ran", ... */
 
 enum uc_event_kind {
-    UC_EV_PLAN,     /* the totals are known; sent again when they change much */
+    UC_EV_PLAN,     /* all that can be known before anything runs is in the totals */
     UC_EV_START,    /* action, why, detail, threads, predicted */
     UC_EV_PROGRESS, /* action, done, total, unit */
     UC_EV_WAIT,     /* action, text: whom it waits for */
@@ -77,7 +77,6 @@ struct uc_build_opts {
     const char *force;     /* pattern over op or action names that run even when they would hit */
     const char *until;     /* pattern over op or action names: stop there, write no target */
     const char *scope;     /* recipe path: "changed" compares with the last build of this scope */
-    const char *boot_id;   /* tests only; NULL: this boot's */
     const volatile sig_atomic_t *interrupts; /* 1: finish what runs, 2: stop now; may be NULL */
     void (*event)(void *arg, const struct uc_event *ev); /* may be NULL */
     void *arg;
