@@ -15,6 +15,7 @@ struct uc_coded {
     const uint8_t *chunks; /* first chunk */
     uint64_t *offset;      /* n_chunks + 1, from chunks */
     int16_t *arrays[CODED_ARRAYS];
+    float *col_step;
     struct rans_model model;
 };
 
@@ -336,8 +337,12 @@ struct uc_coded *uc_coded_open(const uint8_t *stream, size_t n, struct uc_err *e
     if (info.mode == UC_CODED_RAW)
         return c;
     uc_rans_model_init(&c->model, info.shape);
-    if (read_side(c, c->table + table, info.side_bytes - CODED_HEADER - table, err) == 0)
-        return c;
+    if (read_side(c, c->table + table, info.side_bytes - CODED_HEADER - table, err) < 0 ||
+        uc_alloc(&c->col_step, info.n, sizeof(float), "column steps", err) < 0)
+        goto fail;
+    for (uint64_t j = 0; j < info.n; j++)
+        c->col_step[j] = uc_coded_step(c->arrays[COL_STEP][j]);
+    return c;
 fail:
     uc_coded_close(c);
     return NULL;
@@ -349,6 +354,7 @@ void uc_coded_close(struct uc_coded *c)
         return;
     for (int i = 0; i < CODED_ARRAYS; i++)
         free(c->arrays[i]);
+    free(c->col_step);
     free(c->offset);
     free(c);
 }
@@ -368,13 +374,18 @@ static inline uint16_t to_bf16(float f)
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-uint16_t uc_coded_value(int32_t code, int step)
+float uc_coded_step(int step)
 {
     uint32_t bits = uc_coded_pow[step & 31] + ((uint32_t)(step >> 5) << 23);
     float size;
 
     memcpy(&size, &bits, sizeof(size));
-    return to_bf16((float)code * size);
+    return size;
+}
+
+uint16_t uc_coded_value(int32_t code, float row_step, float col_step)
+{
+    return to_bf16((float)code * (row_step * col_step));
 }
 
 /* Codes of one row; lane counts on over the chunk. */
@@ -400,6 +411,7 @@ static int read_chunk(const struct uc_coded *c, uint32_t k, uint64_t row0, uint6
     uint64_t n = c->info.n;
     struct rans_dec d;
     unsigned lane = 0;
+    float step;
 
     last = last < c->info.m ? last : c->info.m;
     if (uc_crc32(0, p, (size_t)(end - p)) != coded_u32(c->table + (size_t)CODED_CHUNK_ENTRY * k + 4))
@@ -411,9 +423,9 @@ static int read_chunk(const struct uc_coded *c, uint32_t k, uint64_t row0, uint6
             return uc_fail(err, UC_ECORRUPT, "coded weights: chunk %u is damaged", k);
         if (r < row0 || r >= row0 + n_rows)
             continue;
+        step = uc_coded_step(c->arrays[ROW_STEP][r]);
         for (uint64_t j = 0; j < n; j++)
-            out[(r - row0) * n + j] = uc_coded_value(
-                code[j], c->arrays[ROW_STEP][r] + c->arrays[COL_STEP][j]);
+            out[(r - row0) * n + j] = uc_coded_value(code[j], step, c->col_step[j]);
     }
     if (!dec_done(&d, RANS_LANES))
         return uc_fail(err, UC_ECORRUPT, "coded weights: chunk %u does not end where it should", k);

@@ -49,9 +49,11 @@ const struct uc_coded_info *uc_coded_get_info(const struct uc_coded *c);
 int uc_coded_rows(const struct uc_coded *c, uint64_t row0, uint64_t n_rows, uint16_t *out,
                   struct uc_err *err);
 
-/* The reconstruction of one code: bf16(code * 2^(step / 32)), both rounded to nearest even. step:
- * row step plus column step. */
-uint16_t uc_coded_value(int32_t code, int step);
+/* 2^(step / 32) as the stream means it: fp32, exact power of two times a constant. */
+float uc_coded_step(int step);
+/* The reconstruction of one code: fp32(code) times fp32(row step times column step), rounded to bf16;
+ * every rounding is to nearest even. */
+uint16_t uc_coded_value(int32_t code, float row_step, float col_step);
 
 /* open, rows, close in one call. */
 int uc_coded_decode_rows(const uint8_t *stream, size_t n, uint64_t row0, uint64_t n_rows,

@@ -12,7 +12,7 @@
 #include "formats/coded.h"
 
 /* What a stream says besides its codes. Steps: log2 in 1/32; the step of weight (o, j) is
- * 2^((row_step[o] + col_step[j]) / 32). Classes: the codes of (o, j) have an rms of about
+ * uc_coded_step(row_step[o]) * uc_coded_step(col_step[j]). Classes: the codes of (o, j) have an rms of about
  * 2^((row_class[o] + col_class[j] - 20) / 4). */
 struct uc_coded_side {
     uint64_t m, n;

@@ -19,7 +19,7 @@ enum {
  * UC_CODED_K + 1 is the escape. f[0] + 2 (f[1] + .. + f[31]) + f[32] = 2^14. */
 extern const uint16_t uc_coded_freq[UC_CODED_SHAPES][UC_CODED_CLASSES][UC_CODED_K + 2];
 
-/* Bits of fp32 2^(i / 32). The step of exponent e has the bits pow[e mod 32] + 2^23 (e div 32). */
+/* Bits of fp32 2^(i / 32). 2^(e / 32) has the bits pow[e mod 32] + 2^23 (e div 32). */
 extern const uint32_t uc_coded_pow[32];
 
 #endif

@@ -102,7 +102,8 @@ static void check_rows(const struct matrix *a, const struct uc_buf *s, uint64_t 
         for (uint64_t j = 0; j < a->n; j++)
             assert_int_equal(out[r * a->n + j],
                              uc_coded_value(a->codes[(row0 + r) * a->n + j],
-                                            a->side[0][row0 + r] + a->side[2][j]));
+                                            uc_coded_step(a->side[0][row0 + r]),
+                                            uc_coded_step(a->side[2][j])));
     free(out);
 }
 
@@ -294,14 +295,16 @@ static void test_lies_with_right_checksums(void **state)
 
 static void test_value(void **state)
 {
-    assert_int_equal(uc_coded_value(0, 0), 0);
-    assert_int_equal(uc_coded_value(1, 0), 0x3f80);
-    assert_int_equal(uc_coded_value(-1, 0), 0xbf80);
-    assert_int_equal(uc_coded_value(1, 16), 0x3fb5);
-    assert_int_equal(uc_coded_value(3, -64), 0x3f40);
-    assert_int_equal(uc_coded_value(257, 0), 0x4380); /* a tie goes to even */
-    assert_int_equal(uc_coded_value(259, 0), 0x4382);
-    assert_int_equal(uc_coded_value(1, -3200), (127 - 100) << 7);
+    const float one = uc_coded_step(0);
+
+    assert_true(one == 1.0f && uc_coded_step(-64) == 0.25f && uc_coded_step(-3200) == 0x1p-100f);
+    assert_int_equal(uc_coded_value(0, one, one), 0);
+    assert_int_equal(uc_coded_value(1, one, one), 0x3f80);
+    assert_int_equal(uc_coded_value(-1, one, one), 0xbf80);
+    assert_int_equal(uc_coded_value(1, uc_coded_step(48), uc_coded_step(-32)), 0x3fb5);
+    assert_int_equal(uc_coded_value(3, one, 0.25f), 0x3f40);
+    assert_int_equal(uc_coded_value(257, one, one), 0x4380); /* a tie goes to even */
+    assert_int_equal(uc_coded_value(259, one, one), 0x4382);
 }
 
 static void test_tables_add_up(void **state)
