@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "base/fsio.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "lua/host.h"
 #include "lua/state.h"
+#include "lua/value.h"
 
 #include <lfs.h> /* needs lua.h before it */
 
@@ -47,31 +49,32 @@ int uc_host_track(struct uc_plan_host *h, const char *path, struct uc_err *err)
     return 0;
 }
 
-/* a/b/../c -> a/c, ./a -> a, in place; leading ".." stay. */
-static void tidy_path(char *s)
+/* a/b/../c -> a/c, ./a -> a; leading ".." stay. out: strlen(in) + 2 bytes. */
+static void tidy_path(const char *in, char *out)
 {
-    char *out = s + (*s == '/'), *in = out, *floor = out;
+    char *start = out, *floor;
 
-    while (*in) {
+    if (*in == '/')
+        *out++ = '/';
+    for (floor = out; *in; in += strspn(in, "/")) {
         size_t n = strcspn(in, "/");
+        bool up = n == 2 && !memcmp(in, "..", 2);
 
-        if (n == 2 && !memcmp(in, "..", 2) && out > floor) {
+        if (up && out > floor) {
             for (out--; out > floor && out[-1] != '/'; out--)
                 ;
         } else if (n && !(n == 1 && *in == '.')) {
-            bool up = n == 2 && !memcmp(in, "..", 2);
-
-            memmove(out, in, n);
-            out += n;
-            *out++ = '/';
+            memcpy(out, in, n);
+            out[n] = '/';
+            out += n + 1;
             if (up)
                 floor = out;
         }
-        in += n + (in[n] == '/');
+        in += n;
     }
-    if (out > s + 1 && out[-1] == '/')
+    if (out > start + 1 && out[-1] == '/')
         out--;
-    if (out == s)
+    if (out == start)
         *out++ = '.';
     *out = 0;
 }
@@ -108,8 +111,7 @@ const char *uc_host_path(lua_State *L, int i)
                         lua_pushlstring(L, ar.source + 1, (size_t)(slash - ar.source) - 1), path);
     path = lua_tostring(L, -1);
     copy = lua_newuserdatauv(L, strlen(path) + 2, 0);
-    memcpy(copy, path, strlen(path) + 1);
-    tidy_path(copy);
+    tidy_path(path, copy);
     return lua_pushstring(L, copy);
 }
 
@@ -187,6 +189,23 @@ static int l_read(lua_State *L)
     memcpy(copy, data, n);
     free(data);
     lua_pushlstring(L, copy, n);
+    return 1;
+}
+
+/* uc.read_json(path): value of a small JSON file. */
+static int l_read_json(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct uc_err err = {0};
+    json_t *v;
+
+    must_exist(L, path, "file");
+    must(L, uc_host_track(uc_host_of(L), path, &err), &err);
+    v = uc_json_load(path, MAX_READ, &err);
+    if (!v)
+        uc_lua_throw(L, &err);
+    uc_lua_own_json(L, v);
+    uc_lua_push_json(L, v);
     return 1;
 }
 
@@ -307,9 +326,13 @@ static int l_license_file(lua_State *L)
 
 void uc_bind_files(lua_State *L)
 {
-    static const luaL_Reg funcs[] = {{"file", l_file}, {"inline", l_inline},
-                                     {"read", l_read}, {"exists", l_exists},
-                                     {"glob", l_glob}, {"license_file", l_license_file},
+    static const luaL_Reg funcs[] = {{"file", l_file},
+                                     {"inline", l_inline},
+                                     {"read", l_read},
+                                     {"read_json", l_read_json},
+                                     {"exists", l_exists},
+                                     {"glob", l_glob},
+                                     {"license_file", l_license_file},
                                      {NULL, NULL}};
 
     lua_pushcfunction(L, luaopen_lfs); /* for push_listing only: recipes never see it */

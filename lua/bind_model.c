@@ -91,6 +91,8 @@ static int l_model(lua_State *L)
     lua_setmetatable(L, -2);
     if (uc_model_dir_open(m, dir, UC_MODEL_SOURCE, &err) < 0) {
         m->path = NULL;
+        if (err.code == UC_ENOTFOUND) /* the recipe names what is not there */
+            err.code = UC_EUSAGE;
         uc_lua_throw(L, &err);
     }
     json_t *d = uc_arch_describe(m->arch);

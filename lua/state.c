@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/str.h"
 
-enum { HOOK_EVERY = 1000 };
+enum { HOOK_EVERY = 1000, MAX_REFUSED = 8 };
 
 /* lua_getstack and lua_getinfo only read, so they may be used inside the allocator, whose refusal
  * runs no message handler. */
@@ -25,8 +25,11 @@ static void *limited_alloc(void *ud, void *p, size_t old, size_t n)
         return NULL;
     }
     if (n > old && (n - old > lu->cap || lu->used > lu->cap - (n - old))) {
-        if (lu->L)
-            uc_lua_where(lu->L, lu->where, sizeof(lu->where));
+        char where[sizeof(lu->where)];
+
+        lu->refused++;
+        if (lu->L && uc_lua_where(lu->L, where, sizeof(where))) /* not while it unwinds */
+            memcpy(lu->where, where, sizeof(where));
         return NULL;
     }
     q = realloc(p, n);
@@ -35,10 +38,22 @@ static void *limited_alloc(void *ud, void *p, size_t old, size_t n)
     return q;
 }
 
+static int too_big(const struct uc_lua *lu, const char *where, struct uc_err *err)
+{
+    uc_fail(err, UC_EUSAGE, "%s%sthe recipe needs more than the %zu MB that it may use", where,
+            where[0] ? ": " : "", lu->cap >> 20);
+    return uc_fix(err, "build smaller strings and tables");
+}
+
 static void count_steps(lua_State *L, lua_Debug *ar)
 {
     struct uc_lua *lu = uc_lua_of(L);
+    struct uc_err err = {0};
 
+    if (lu->refused > MAX_REFUSED) { /* near the cap every allocation collects everything first */
+        too_big(lu, "", &err);
+        uc_lua_throw(L, &err);
+    }
     lu->steps += HOOK_EVERY;
     if (lu->steps <= lu->limit)
         return;
@@ -184,9 +199,7 @@ static int take_err(struct uc_lua *lu, int status, struct uc_err *err)
 
     if (status == LUA_ERRMEM) {
         lua_pop(L, 1);
-        uc_fail(err, UC_EUSAGE, "%s%sthe recipe needs more than the %zu MB that it may use",
-                lu->where, lu->where[0] ? ": " : "", lu->cap >> 20);
-        return uc_fix(err, "build smaller strings and tables");
+        return too_big(lu, lu->where, err);
     }
     if (!lua_istable(L, -1)) {
         uc_fail(err, code, "%s", luaL_tolstring(L, -1, NULL));

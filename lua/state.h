@@ -17,14 +17,15 @@
 #include "base/err.h"
 
 #define UC_LUA_MEMORY ((size_t)256 << 20)
-#define UC_LUA_STEPS  ((uint64_t)1000000000)
+#define UC_LUA_STEPS  ((uint64_t)400000000)
 
 struct uc_lua {
     lua_State *L;
     void *host;            /* of the bindings (struct uc_plan_host) */
     size_t used, cap;      /* bytes */
     uint64_t steps, limit; /* instructions */
-    char where[300];       /* place of the last refused allocation: "recipe.lua:12", or empty */
+    unsigned refused;      /* allocations that the cap refused */
+    char where[300];       /* place of the last one: "recipe.lua:12", or empty */
     char trace[3000];      /* traceback of the last error, for -v */
 };
 

@@ -131,22 +131,33 @@ static void convert(lua_State *L, int i, json_t *parent, const char *name, const
     put(parent, name, v);
 }
 
-json_t *uc_lua_to_json(lua_State *L, int i, const char *what)
+static json_t **push_box(lua_State *L)
 {
-    json_t **box;
-    json_t *v;
+    json_t **box = lua_newuserdatauv(L, sizeof(*box), 0);
 
-    i = lua_absindex(L, i);
-    box = lua_newuserdatauv(L, sizeof(*box), 0);
     *box = NULL;
     if (luaL_newmetatable(L, "uc.json")) {
         lua_pushcfunction(L, box_gc);
         lua_setfield(L, -2, "__gc");
     }
     lua_setmetatable(L, -2);
+    return box;
+}
+
+void uc_lua_own_json(lua_State *L, json_t *v)
+{
+    json_t **box = push_box(L);
+
+    *box = v;
+}
+
+json_t *uc_lua_to_json(lua_State *L, int i, const char *what)
+{
+    json_t **box;
+
+    i = lua_absindex(L, i);
+    box = push_box(L);
     *box = json_array(); /* of one: every piece hangs on it before the next call that may raise */
     convert(L, i, *box, NULL, what, 0);
-    v = json_array_get(*box, 0);
-    /* stays reachable while the caller's C function runs: keep the box below its results */
-    return v;
+    return json_array_get(*box, 0);
 }

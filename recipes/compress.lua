@@ -27,7 +27,7 @@ return function(o)
   add("project { %s }", table.concat(project, ", "))
   add("")
   add("local base = dir %s", quote(o.model))
-  local mix = o.tokens and string.format("tokens = %d, ", o.tokens) or ""
+  local mix = o.tokens and string.format("tokens = %s, ", quote(o.tokens)) or ""
   add("local cal = mix { %s%s }", mix, texts(o.calibration))
   if o.eval and #o.eval > 0 then
     add("local check = metrics {")

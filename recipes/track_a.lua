@@ -20,10 +20,17 @@ local function copy(t)
   return out
 end
 
+-- The id that windows begin with, for models that were trained with one.
+local function begin_id(m)
+  local path = m.dir .. "/tokenizer_config.json"
+  if uc.exists(path) ~= "file" or not uc.read_json(path).add_bos_token then return nil end
+  return math.tointeger(m.config.bos_token_id)
+end
+
 -- What the rest asks about the source: refs of tensors, sizes, bytes.
 local function open_source(spec)
   local m = spec.source.model
-  local s = { model = m, refs = {}, weights = 0, body = 0, digests = {} }
+  local s = { model = m, refs = {}, weights = 0, body = 0, bytes = 0, digests = {} }
   for i, path in ipairs(m.files) do
     local f = uc.action {
       op = "fingerprint", name = "fingerprint " .. path:match("[^/]+$"), stat = path,
@@ -34,6 +41,7 @@ local function open_source(spec)
       if t.path == path then
         s.refs[name] = uc.tensor(f, t)
         s.weights = s.weights + t.numel
+        s.bytes = s.bytes + t.size
       end
     end
   end
@@ -47,6 +55,7 @@ local function open_source(spec)
     if #m.tensors[name].shape == 2 then s.layer_linear = s.layer_linear + m.tensors[name].numel end
   end
   s.tokenizer = uc.file(m.dir .. "/tokenizer.json")
+  s.bos = begin_id(m)
   return s
 end
 
@@ -213,12 +222,12 @@ local function head_factor(s, options, set, name, roles)
 end
 
 -- The coded tensors in a fixed order: { name, kind, rows, cols, l, rows_in = { ["h/000"] = ref } }.
-local function coded_tensors(s, options, set, kept)
+local function coded_tensors(s, options, set, kept, scales)
   local m, out = s.model, {}
   local function add(name, kind, l, rows_in)
     local t = m.tensors[name]
     out[#out + 1] = { name = name, kind = kind, rows = t.shape[1], cols = t.shape[2], l = l,
-      rows_in = rows_in, numel = t.numel, bytes = t.size }
+      rows_in = rows_in, numel = t.numel, options = { scale = scales[name] } }
   end
   local function add_table(name, roles)
     local counts = {}
@@ -244,16 +253,17 @@ local function coded_tensors(s, options, set, kept)
   return out
 end
 
--- Which tensors stay as they are: norms and everything else that is no matrix, and what overrides
--- keep.
-local function kept_tensors(s, overrides)
-  local kept = {}
+-- Which tensors stay as they are (norms and everything else that is no matrix, and what overrides
+-- keep), and the step multipliers that overrides set.
+local function overridden(s, overrides)
+  local kept, scales = {}, {}
   for name, t in pairs(s.model.tensors) do kept[name] = #t.shape ~= 2 or nil end
   for _, o in ipairs(overrides) do
     local hits = 0
     for name, t in pairs(s.model.tensors) do
       if #t.shape == 2 and uc.match(o.pattern, name) then
-        kept[name] = o.keep or nil
+        if o.keep ~= nil then kept[name] = o.keep or nil end
+        scales[name] = o.scale or scales[name]
         hits = hits + 1
       end
     end
@@ -262,7 +272,7 @@ local function kept_tensors(s, overrides)
         "names look like " .. s.model.layers[1].tensors.q)
     end
   end
-  return kept
+  return kept, scales
 end
 
 -- Bytes of the file that are not coded streams: the header (an upper bound, offsets have at most
@@ -285,7 +295,6 @@ end
 
 -- From factors to streams: rates, one level for the whole model, quantization, exact landing.
 local function quantize(spec, s, coded, kept)
-  local options = { }
   local sizes = { target_bytes = budget(spec, s), fixed_bytes = fixed_bytes(s, coded, kept),
     count = spec.track.options.count }
   local curves, land = {}, {}
@@ -294,7 +303,7 @@ local function quantize(spec, s, coded, kept)
     inputs.weight, inputs.l = s.refs[t.name], t.l
     t.inputs = inputs
     curves["curve/" .. t.name] = uc.action {
-      op = "rate", name = "rate " .. short(t.name), params = { kind = t.kind, options = options },
+      op = "rate", name = "rate " .. short(t.name), params = { kind = t.kind, options = t.options },
       inputs = inputs, outputs = { curve = "cache" }, threads = 1,
       memory = 4 * t.numel + 4 * t.cols * t.cols + 40e6, work = t.numel * t.cols,
     }.curve
@@ -308,7 +317,7 @@ local function quantize(spec, s, coded, kept)
     inputs.c = c
     local q = uc.action {
       op = "quantize", name = "quantize " .. short(t.name),
-      params = { kind = t.kind, options = options, seed = spec.seed },
+      params = { kind = t.kind, options = t.options, seed = spec.seed },
       inputs = inputs,
       outputs = { stream = { "keep", bytes = t.numel * spec.track.options.bpw / 8 }, info = "keep" },
       threads = 64, memory = 14 * t.numel + 8 * t.cols * t.cols + 60e6, work = t.numel * t.cols,
@@ -378,7 +387,7 @@ local function evaluate(s, model, pass, name)
     end
   end
   local protocol = { arch = m.arch, protocol = pass.protocol, window = pass.window,
-    stride = pass.stride, limit = pass.limit }
+    stride = pass.stride, limit = pass.limit, bos = s.bos }
   local hidden_bytes = n_tok * m.hidden * 4
   local ref = uc.action {
     op = "reference", name = "reference " .. text, params = protocol, inputs = inputs,
@@ -389,6 +398,7 @@ local function evaluate(s, model, pass, name)
   params.names = { embed = m.embed, final_norm = m.final_norm, head = m.head or m.embed,
     layers = m.layers }
   params.text = text
+  if pass.limit == 0 then params.text_bytes = slice[1].bytes end
   return uc.action {
     op = "bench", name = "bench " .. name, params = params,
     inputs = { model = model, ["reference/h"] = ref.h, ["reference/labels"] = ref.labels, ids = ids,
@@ -420,6 +430,7 @@ local function calibration_facts(mix, set)
 end
 
 local function manifest(spec, s, set, files, artifact, reports, licenses)
+  local m = s.model
   local inputs = { tensors = artifact.tensors, verify = artifact.verify }
   for path, ref in pairs(files) do inputs["file/" .. path] = ref end
   for i, r in ipairs(reports) do inputs["bench/" .. nnn(i)] = r end
@@ -434,7 +445,7 @@ local function manifest(spec, s, set, files, artifact, reports, licenses)
       model_id = spec.name, base_model = spec.source.id, method = spec.method,
       method_version = spec.method_version, bpw = o.bpw, count = o.count, seed = spec.seed,
       size = spec.size, weights = s.weights, body_weights = s.body, license = licenses,
-      notes = spec.notes, created = uc.source_date_epoch(), architecture = s.model.model_type,
+      notes = spec.notes, source_bytes = s.bytes, tables = { m.embed, m.head }, created = uc.source_date_epoch(), architecture = m.model_type,
       calibration = calibration_facts(spec.calibrate, set),
       parameters = { mix = o.mix, damp = o.damp },
     },
@@ -448,8 +459,8 @@ function M.build(spec)
     capture(s, spec.calibrate, shard)
     sensitivity(s, spec.calibrate, shard)
   end
-  local kept = kept_tensors(s, spec.tensors)
-  local coded = coded_tensors(s, spec.track.options, set, kept)
+  local kept, scales = overridden(s, spec.tensors)
+  local coded = coded_tensors(s, spec.track.options, set, kept, scales)
   if #coded == 0 then check.fail("artifact %s keeps every tensor: nothing is left to compress", spec.name) end
   local patch, sizes = quantize(spec, s, coded, kept)
   local a, verified = assemble(spec, s, coded, kept, patch, sizes)
@@ -466,15 +477,13 @@ function M.build(spec)
   files["ultracompress.json"] = manifest(spec, s, set, files,
     { tensors = a.tensors, verify = verified }, reports, licenses)
   local bpw = sizes.target_bytes * 8 / (sizes.count == "body" and s.body or s.weights)
-  local source_bytes = 0
-  for _, t in pairs(s.model.tensors) do source_bytes = source_bytes + t.size end
   uc.target {
     name = spec.name, files = files, summary = "ultracompress.json",
     dir = spec.output or string.format("models/%s-uc%s", s.model.dir:match("([^/]+)/*$"),
       string.format("%.3f", bpw):gsub("0+$", ""):gsub("%.$", "")),
     info = {
       source = s.model.dir, architecture = s.model.model_type, weights = s.weights,
-      body_weights = s.body, source_bytes = source_bytes, target_bytes = sizes.target_bytes, bpw = bpw,
+      body_weights = s.body, source_bytes = s.bytes, target_bytes = sizes.target_bytes, bpw = bpw,
       count = sizes.count, method = string.format("%s@%d", spec.method, spec.method_version),
       layers = s.model.n_layers, calibration_shards = #set, evaluations = #spec.passes,
     },

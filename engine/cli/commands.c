@@ -2,19 +2,17 @@
 
 #include "engine/cli/cli.h"
 
+extern const struct uc_command uc_cmd_build;
 extern const struct uc_command uc_cmd_completion;
+extern const struct uc_command uc_cmd_compress;
 extern const struct uc_command uc_cmd_help;
 extern const struct uc_command uc_cmd_import;
 extern const struct uc_command uc_cmd_tokenize;
 extern const struct uc_command uc_cmd_version;
 
 const struct uc_command *const uc_commands[] = {
-    &uc_cmd_help,
-    &uc_cmd_completion,
-    &uc_cmd_import,
-    &uc_cmd_tokenize,
-    &uc_cmd_version,
-    NULL,
+    &uc_cmd_build,  &uc_cmd_compress, &uc_cmd_help,    &uc_cmd_completion,
+    &uc_cmd_import, &uc_cmd_tokenize, &uc_cmd_version, NULL,
 };
 
 const struct uc_option uc_global_options[] = {

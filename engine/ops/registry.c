@@ -9,10 +9,12 @@ const struct uc_op *const uc_ops[] = {
     &uc_op_embed,
     &uc_op_factor,
     &uc_op_fingerprint,
+    &uc_op_manifest,
     &uc_op_reference,
     &uc_op_sensitivity,
     &uc_op_sensitivity_embed,
     &uc_op_sensitivity_head,
+    &uc_op_source_digests,
     &uc_op_tokenize,
     NULL,
 };

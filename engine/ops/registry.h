@@ -10,10 +10,12 @@ extern const struct uc_op uc_op_capture_head;
 extern const struct uc_op uc_op_embed;
 extern const struct uc_op uc_op_factor;
 extern const struct uc_op uc_op_fingerprint;
+extern const struct uc_op uc_op_manifest;
 extern const struct uc_op uc_op_reference;
 extern const struct uc_op uc_op_sensitivity;
 extern const struct uc_op uc_op_sensitivity_embed;
 extern const struct uc_op uc_op_sensitivity_head;
+extern const struct uc_op uc_op_source_digests;
 extern const struct uc_op uc_op_tokenize;
 
 #endif

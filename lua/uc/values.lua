@@ -30,10 +30,18 @@ local function text_paths(word, name)
   return { path }
 end
 
+-- dir "FOLDER", or dir "FOLDER" { id = "owner/name" }: what the manifest calls the source.
+local source_meta = {}
+
+function source_meta.__call(self, t)
+  local o = check.fields("dir", t, { id = { type = "string" } })
+  return setmetatable({ kind = "source", model = self.model, path = self.path, id = o.id }, source_meta)
+end
+
 function values.dir(name)
   check.expect("dir", name, "string", 'dir "models/NAME"')
   local path = uc.path(name)
-  return { kind = "source", model = uc.model(path), path = path }
+  return setmetatable({ kind = "source", model = uc.model(path), path = path }, source_meta)
 end
 
 -- Texts can be weighted in a mix: text "a.txt" * 3.
@@ -176,9 +184,12 @@ function values.tensor(pattern)
   return function(t)
     local o = check.fields("tensor", t, {
       keep = { type = "boolean" },
-      importance = { type = "number", min = 1e-6, max = 1e6 },
+      scale = { type = "number", min = 0.01, max = 100 },
     })
-    return { kind = "tensor", pattern = pattern, keep = o.keep, importance = o.importance }
+    if o.keep == nil and not o.scale then
+      uc.fail("tensor changes nothing", 'write tensor "PATTERN" { keep = true } or { scale = 0.8 }')
+    end
+    return { kind = "tensor", pattern = pattern, keep = o.keep, scale = o.scale }
   end
 end
 
