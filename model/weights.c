@@ -1,50 +1,93 @@
 #include "model/weights.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/mem.h"
 #include "formats/coded.h"
 #include "model/dir.h"
 
-int uc_weight_from_bytes(struct uc_weight *w, const uint8_t *p, uint64_t size, int dtype, int n_dim,
-                         const uint64_t *shape, struct uc_err *err)
+/* A region's bytes; on success *map is to be unmapped, or NULL. */
+static int region_open(const struct uc_region *at, const uint8_t **p, void **map, size_t *map_size,
+                       struct uc_err *err)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), start = at->offset / page * page;
+    int fd;
+
+    *map = NULL;
+    *p = at->p;
+    if (!at->path || !at->size)
+        return 0;
+    fd = open(at->path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return uc_fail_errno(err, "%s: open", at->path);
+    *map_size = (size_t)(at->offset - start + at->size);
+    *map = mmap(NULL, *map_size, PROT_READ, MAP_PRIVATE, fd, (off_t)start);
+    if (*map == MAP_FAILED) {
+        *map = NULL;
+        uc_fail_errno(err, "%s: map %zu bytes", at->path, *map_size);
+    }
+    close(fd);
+    *p = (const uint8_t *)*map + (at->offset - start);
+    return *map ? 0 : err ? err->code : UC_EIO;
+}
+
+static int check_form(const struct uc_region *at, int dtype, int n_dim, const uint64_t *shape,
+                      struct uc_err *err)
 {
     uint64_t n = 1;
-    size_t bytes;
 
-    memset(w, 0, sizeof(*w));
     if (dtype != UC_DTYPE_F32 && dtype != UC_DTYPE_F16 && dtype != UC_DTYPE_BF16)
         return uc_fail(err, UC_EREFUSED, "dtype %s is not read (F32, F16 and BF16 are)",
                        dtype < 0 ? "?" : uc_dtype_name((enum uc_dtype)dtype));
     if (n_dim < 1 || n_dim > 2)
         return uc_fail(err, UC_EREFUSED, "has %d dimensions, a weight has 1 or 2", n_dim);
-    for (int i = 0; i < n_dim; i++) {
-        w->shape[i] = shape[i];
+    for (int i = 0; i < n_dim; i++)
         if (__builtin_mul_overflow(n, shape[i], &n))
             return uc_fail(err, UC_ECORRUPT, "its shape overflows");
-    }
-    bytes = uc_dtype_bits((enum uc_dtype)dtype) / 8;
-    if (n > UINT64_MAX / bytes || n * bytes != size)
-        return uc_fail(err, UC_ECORRUPT, "%" PRIu64 " bytes do not fit its shape", size);
-    w->dtype = (enum uc_dtype)dtype;
-    w->n_dim = n_dim;
-    w->data = p;
-    if ((uintptr_t)p % bytes == 0)
-        return 0;
-    int rc = uc_alloc(&w->owned, size, 1, "a weight", err);
+    if (__builtin_mul_overflow(n, uc_dtype_bits((enum uc_dtype)dtype) / 8, &n) || n != at->size)
+        return uc_fail(err, UC_ECORRUPT, "%" PRIu64 " bytes do not fit its shape", at->size);
+    return 0;
+}
+
+int uc_weight_open(struct uc_weight *w, const struct uc_region *at, int dtype, int n_dim,
+                   const uint64_t *shape, struct uc_err *err)
+{
+    const uint8_t *p;
+    int rc = check_form(at, dtype, n_dim, shape, err);
+
+    memset(w, 0, sizeof(*w));
+    if (rc == 0)
+        rc = region_open(at, &p, &w->map, &w->map_size, err);
     if (rc < 0)
         return rc;
-    memcpy(w->owned, p, size);
+    w->dtype = (enum uc_dtype)dtype;
+    w->n_dim = n_dim;
+    for (int i = 0; i < n_dim; i++)
+        w->shape[i] = shape[i];
+    w->data = p;
+    if ((uintptr_t)p % (uc_dtype_bits(w->dtype) / 8) == 0)
+        return 0;
+    rc = uc_alloc(&w->owned, at->size, 1, "a weight", err);
+    if (rc < 0) {
+        uc_weight_put(w);
+        return rc;
+    }
+    memcpy(w->owned, p, at->size);
     w->data = w->owned;
     return 0;
 }
 
 void uc_weight_put(struct uc_weight *w)
 {
+    if (w->map)
+        munmap(w->map, w->map_size);
     free(w->owned);
     memset(w, 0, sizeof(*w));
 }
@@ -146,28 +189,32 @@ static const char *role_name(const struct uc_named_weights *w, int layer, const 
 }
 
 static const struct uc_tensor_info *find(const struct uc_named_weights *w, const char *name,
-                                         const uint8_t **bytes)
+                                         struct uc_region *at)
 {
-    if (!w->set) {
-        const struct uc_tensor_info *t = uc_st_find(w->st, name);
-        if (t)
-            *bytes = w->bytes + t->offset;
-        return t;
+    const struct uc_tensor_info *t;
+
+    *at = w->file;
+    if (w->set) {
+        const struct uc_st_entry *e = uc_st_set_find(w->set, name);
+        t = e ? e->info : NULL;
+        at->path = e ? w->set->paths[e->file] : NULL;
+    } else {
+        t = uc_st_find(w->st, name);
     }
-    const struct uc_st_entry *e = uc_st_set_find(w->set, name);
-    if (!e)
+    if (!t)
         return NULL;
-    *bytes = w->set->st[e->file].map.data + e->info->offset;
-    return e->info;
+    at->offset += t->offset;
+    at->p = at->p ? at->p + t->offset : NULL;
+    at->size = t->size;
+    return t;
 }
 
-static int decode(struct uc_weight *out, const uint8_t *stream, uint64_t size, struct uc_err *err)
+static int decode_stream(struct uc_weight *out, const uint8_t *stream, size_t size,
+                         struct uc_err *err)
 {
     struct uc_coded_info info;
-    int rc;
+    int rc = uc_coded_info(stream, size, &info, err);
 
-    memset(out, 0, sizeof(*out));
-    rc = uc_coded_info(stream, size, &info, err);
     if (rc < 0)
         return rc;
     if (info.m == 0 || info.n == 0 || info.m > (UINT64_C(1) << 40) / info.n)
@@ -175,10 +222,8 @@ static int decode(struct uc_weight *out, const uint8_t *stream, uint64_t size, s
     rc = uc_alloc(&out->owned, info.m * info.n, sizeof(uint16_t), "a decoded weight", err);
     if (rc == 0)
         rc = uc_coded_decode_rows(stream, size, 0, info.m, out->owned, err);
-    if (rc < 0) {
-        uc_weight_put(out);
+    if (rc < 0)
         return rc;
-    }
     out->data = out->owned;
     out->dtype = UC_DTYPE_BF16;
     out->n_dim = 2;
@@ -187,29 +232,46 @@ static int decode(struct uc_weight *out, const uint8_t *stream, uint64_t size, s
     return 0;
 }
 
+static int decode(struct uc_weight *out, const struct uc_region *at, struct uc_err *err)
+{
+    const uint8_t *p;
+    size_t map_size = 0;
+    void *map;
+    int rc = region_open(at, &p, &map, &map_size, err);
+
+    if (rc < 0)
+        return rc;
+    rc = decode_stream(out, p, at->size, err);
+    if (map)
+        munmap(map, map_size);
+    if (rc < 0)
+        uc_weight_put(out);
+    return rc;
+}
+
 static int named_get(struct uc_weights *self, int layer, const char *role, struct uc_weight *out,
                      struct uc_err *err)
 {
     struct uc_named_weights *w = (struct uc_named_weights *)self;
     const char *name = role_name(w, layer, role);
     const struct uc_tensor_info *t;
-    const uint8_t *bytes = NULL;
+    struct uc_region at;
     char coded[256];
     int rc;
 
     memset(out, 0, sizeof(*out));
     if (!name)
         return uc_fail(err, UC_EFAIL, "no name is known for weight '%s' of layer %d", role, layer);
-    t = find(w, name, &bytes);
+    t = find(w, name, &at);
     if (t) {
-        rc = uc_weight_from_bytes(out, bytes, t->size, (int)t->dtype, t->n_dim, t->shape, err);
+        rc = uc_weight_open(out, &at, (int)t->dtype, t->n_dim, t->shape, err);
     } else {
         snprintf(coded, sizeof(coded), "%s%s", name, UC_CODED_SUFFIX);
-        t = find(w, coded, &bytes);
+        t = find(w, coded, &at);
         if (!t)
             return uc_fail(err, UC_EREFUSED, "tensor %s is missing", name);
         rc = t->dtype == UC_DTYPE_U8
-                 ? decode(out, bytes, t->size, err)
+                 ? decode(out, &at, err)
                  : uc_fail(err, UC_ECORRUPT, "a coded stream has dtype U8, this is %s",
                            uc_dtype_name(t->dtype));
     }
@@ -222,8 +284,8 @@ void uc_named_weights_init(struct uc_named_weights *w, const json_t *names,
     *w = (struct uc_named_weights){.base.get = named_get, .names = names, .set = set};
 }
 
-void uc_named_weights_init_bytes(struct uc_named_weights *w, const json_t *names,
-                                 const struct uc_st *st, const uint8_t *bytes)
+void uc_named_weights_init_file(struct uc_named_weights *w, const json_t *names,
+                                const struct uc_st *st, const struct uc_region *file)
 {
-    *w = (struct uc_named_weights){.base.get = named_get, .names = names, .st = st, .bytes = bytes};
+    *w = (struct uc_named_weights){.base.get = named_get, .names = names, .st = st, .file = *file};
 }

@@ -20,12 +20,24 @@ struct uc_weight {
     int n_dim;
     uint64_t shape[2];
     void *owned; /* freed by uc_weight_put when not NULL */
+    void *map;   /* unmapped by uc_weight_put when not NULL */
+    size_t map_size;
+};
+
+/* Where a tensor's bytes lie. With a path the region is mapped when the weight is asked for and
+ * unmapped when it is put, so that resident memory follows the layer, not the model; else p holds
+ * them. */
+struct uc_region {
+    const char *path;
+    uint64_t offset;
+    const uint8_t *p;
+    uint64_t size;
 };
 
 /* Wraps raw bytes: copies them when they are not aligned. UC_EREFUSED for other dtypes and for more
  * than two dimensions, UC_ECORRUPT when size does not fit the shape; the caller adds the name. */
-int uc_weight_from_bytes(struct uc_weight *w, const uint8_t *p, uint64_t size, int dtype, int n_dim,
-                         const uint64_t *shape, struct uc_err *err);
+int uc_weight_open(struct uc_weight *w, const struct uc_region *at, int dtype, int n_dim,
+                   const uint64_t *shape, struct uc_err *err);
 void uc_weight_put(struct uc_weight *w);
 /* UC_EREFUSED when the shape is not [rows, cols] ([rows] for cols 0). */
 int uc_weight_check_shape(const struct uc_weight *w, uint64_t rows, uint64_t cols,
@@ -55,12 +67,12 @@ struct uc_named_weights {
     struct uc_weights base;
     const json_t *names;
     const struct uc_st_set *set; /* either a folder's files */
-    const struct uc_st *st;      /* or one parsed header, */
-    const uint8_t *bytes;        /* whose file starts here */
+    const struct uc_st *st;      /* or one parsed header */
+    struct uc_region file;       /* of this file */
 };
 void uc_named_weights_init(struct uc_named_weights *w, const json_t *names,
                            const struct uc_st_set *set);
-void uc_named_weights_init_bytes(struct uc_named_weights *w, const json_t *names,
-                                 const struct uc_st *st, const uint8_t *bytes);
+void uc_named_weights_init_file(struct uc_named_weights *w, const json_t *names,
+                                const struct uc_st *st, const struct uc_region *file);
 
 #endif

@@ -50,15 +50,15 @@ static int check_reference(struct job *j, struct uc_err *err)
     return 0;
 }
 
-static int evaluate(struct job *j, struct uc_err *err)
+static int evaluate(struct job *j, const struct uc_op_input *in, struct uc_err *err)
 {
+    const struct uc_region file = {in->path, in->offset, in->data, in->size};
     struct uc_named_weights model;
     struct uc_input_weights source;
     json_t *report, *text = json_object_get(j->ctx->params, "text");
-    const struct uc_op_input *in = uc_op_in(j->ctx, "model", err);
     int rc;
 
-    uc_named_weights_init_bytes(&model, j->names, &j->st, in->data);
+    uc_named_weights_init_file(&model, j->names, &j->st, &file);
     uc_input_weights_init(&source, j->ctx, NULL);
     struct uc_eval_pair pair = {
         .source = &source.base,
@@ -96,7 +96,7 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
     rc = uc_st_parse(&j.st, in->data, in->size, in->size, "model", err);
     if (rc < 0)
         return rc;
-    rc = evaluate(&j, err);
+    rc = evaluate(&j, in, err);
     uc_st_close(&j.st);
     return rc;
 }

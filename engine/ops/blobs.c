@@ -191,9 +191,9 @@ int uc_blob_put_json(const struct uc_op_ctx *ctx, const char *name, const json_t
 
 static int weight_of(const struct uc_op_input *in, struct uc_weight *w, struct uc_err *err)
 {
-    int rc = uc_weight_from_bytes(w, in->data, in->size,
-                                  in->dtype ? uc_dtype_parse(in->dtype) : -1, in->n_dim, in->shape,
-                                  err);
+    const struct uc_region at = {in->path, in->offset, in->data, in->size};
+    int rc = uc_weight_open(w, &at, in->dtype ? uc_dtype_parse(in->dtype) : -1, in->n_dim,
+                            in->shape, err);
 
     return rc < 0 ? uc_within(err, "input '%s'", in->name) : 0;
 }
