@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "engine/ops/blobs.h"
+#include "engine/ops/registry.h"
 #include "engine/ops/track_a.h"
 
 static int run(struct uc_op_ctx *ctx, struct uc_err *err)
@@ -41,4 +42,9 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
     return rc;
 }
 
-const struct uc_op uc_op_quantize = {"quantize", 1, "code one tensor at the level found", run};
+const struct uc_op uc_op_quantize = {
+    .name = "quantize",
+    .version = 1,
+    .summary = "code one tensor at the level that was found",
+    .run = run,
+};

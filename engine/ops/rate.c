@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "engine/ops/blobs.h"
+#include "engine/ops/registry.h"
 #include "engine/ops/track_a.h"
 #include "kernels/fmath.h"
 
@@ -110,4 +111,9 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
     return rc;
 }
 
-const struct uc_op uc_op_rate = {"rate", 1, "estimate what one tensor costs at a few levels", run};
+const struct uc_op uc_op_rate = {
+    .name = "rate",
+    .version = 1,
+    .summary = "estimate what one tensor costs at a few levels",
+    .run = run,
+};
