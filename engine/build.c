@@ -60,15 +60,18 @@ static void flush(struct uc_builder *b)
         uint32_t id = b->pending[i];
         const struct uc_action *a = &b->g->actions[id];
         const struct uc_known *k = &b->r.known[id];
+        const struct uc_action_result *ar = &b->res->actions[id];
         struct uc_digest last;
         char *text = NULL;
         uint64_t bytes = 0;
         for (size_t o = 0; o < a->n_outputs; o++)
             bytes += uc_resolver_output(&b->r, id, o)->size;
-        if (b->res->actions[id].outcome == UC_RAN)
-            uc_db_result_put(db, &k->key, a->op, bytes, b->res->actions[id].seconds);
-        else
+        if (ar->outcome == UC_RAN) {
+            uc_db_result_put(db, &k->key, a->op, bytes, ar->seconds);
+            uc_db_history_add(db, a->op, a->work, ar->cpu);
+        } else {
             uc_db_result_used(db, &k->key);
+        }
         bool same = uc_db_last_get(db, b->r.scope, a->name, &last, &text) &&
                     uc_digest_eq(&last, &k->key);
         free(text);
@@ -117,6 +120,7 @@ void uc_builder_ended(struct uc_builder *b, uint32_t id, enum uc_outcome outcome
     ar->outcome = outcome;
     ar->why = outcome == UC_RAN || outcome == UC_FAILED ? k->why : UC_WHY_NONE;
     ar->seconds = outcome == UC_HIT ? k->seconds : ev->seconds;
+    ar->cpu = ev->cpu;
     ar->key = k->key;
     ++*counter(b, outcome);
     if (outcome == UC_HIT || outcome == UC_ADOPTED)

@@ -85,7 +85,7 @@ struct uc_build_opts {
 struct uc_action_result {
     enum uc_outcome outcome;
     enum uc_why why;
-    double seconds;
+    double seconds, cpu; /* wall and processor time; of a hit: when it was made, and 0 */
     struct uc_digest key; /* zero when it was never known */
 };
 

@@ -157,6 +157,8 @@ int uc_graph_add(struct uc_graph *g, const struct uc_action *a, uint32_t *id, st
     copy.name = uc_arena_strdup(&g->arena, a->name);
     copy.stat_path = dup_opt(g, a->stat_path);
     copy.threads = a->threads < 1 ? 1 : a->threads;
+    if (a->stat_path && a->n_inputs)
+        return uc_fail(err, UC_EUSAGE, "%s: reads a file, so it takes no inputs", a->name);
     rc = adopt_inputs(g, &copy.inputs, copy.n_inputs, copy.name, err);
     if (rc == 0)
         rc = adopt_outputs(g, &copy, err);

@@ -63,7 +63,8 @@ struct uc_action {
     int threads;     /* most threads it can use; at least 1 */
     uint64_t memory; /* predicted peak bytes of the worker */
     double work;     /* predicted size in arbitrary but per-op consistent units (flops, bytes) */
-    /* fingerprint only: the file it reads, whose stat identity stands for its bytes in the key */
+    /* fingerprint only: the file it reads, whose stat identity stands for its bytes in the key; the
+     * op gets it as its only input, "file" */
     const char *stat_path;
 };
 

@@ -114,15 +114,19 @@ static int spawn(struct uc_builder *b, struct uc_running *run, int threads, stru
     const struct uc_action *a = &b->g->actions[run->id];
     char *scratch = uc_xasprintf("%s/%u", b->scratch, (unsigned)run->id);
     struct uc_job_input *inputs = uc_xcalloc(a->n_inputs + 1, sizeof(*inputs));
+    size_t n_inputs = a->n_inputs + (a->stat_path != NULL);
     char **paths = uc_xcalloc(a->n_inputs + 1, sizeof(*paths));
-    struct uc_job job = {a, inputs, scratch, threads, uc_cache_syncs(b->cache)};
+    struct uc_job job = {a, inputs, n_inputs, scratch, threads, uc_cache_syncs(b->cache)};
     struct uc_ref self = {.kind = UC_REF_TENSOR, .action = run->id, .path = a->stat_path};
     int rc = uc_remove_tree(scratch, err);
 
     if (rc == 0)
         rc = uc_mkdirs(scratch, err);
-    if (rc == 0 && a->stat_path)
+    if (rc == 0 && a->stat_path) {
         rc = add_source(b, run, &self, err);
+        inputs[a->n_inputs].in = (struct uc_op_input){
+            .name = "file", .path = a->stat_path, .size = b->r.known[run->id].ident.size};
+    }
     for (size_t i = 0; i < a->n_inputs && rc == 0; i++)
         rc = place_input(b, run, scratch, i, &inputs[i], &paths[i], err);
     if (rc == 0)
@@ -235,7 +239,8 @@ static bool recover_input(struct uc_builder *b, struct uc_running *run)
     const struct uc_known_output *o;
     char hex[UC_HEX_LEN + 1];
 
-    if (in->ref.kind != UC_REF_OUTPUT || b->retries[run->id]++ >= MAX_RETRIES)
+    if ((size_t)w->bad_input >= w->action->n_inputs || in->ref.kind != UC_REF_OUTPUT ||
+        b->retries[run->id]++ >= MAX_RETRIES)
         return false;
     o = uc_resolver_ref(&b->r, &in->ref);
     uc_builder_warn(b, "blob %.16s is %s and was dropped: '%s' of %s is made again",
@@ -367,17 +372,18 @@ void uc_run_finish(struct uc_builder *b, size_t i)
 {
     struct uc_running run = b->running[i];
     struct uc_worker *w = run.worker;
-    struct uc_known *k = &b->r.known[run.id];
+    uint32_t id = run.id;
+    struct uc_known *k = &b->r.known[id];
     struct uc_event ev = {.seconds = w->seconds, .cpu = w->cpu, .peak_rss = w->peak_rss,
                           .why = k->why};
     struct uc_err err = {0};
-    bool changed = false;
+    bool changed = false, ok;
     char *log;
 
     b->running[i] = b->running[--b->n_running];
     if (!w->ok && w->bad_input >= 0 && recover_input(b, &run)) {
         release(b, &run);
-        uc_sched_again(b->sched, run.id);
+        uc_sched_again(b->sched, id);
         return;
     }
     if (w->ok && publish(b, &run, &changed, &err) < 0)
@@ -388,16 +394,16 @@ void uc_run_finish(struct uc_builder *b, size_t i)
     ev.log = log;
     if (w->ok) {
         vouch_inputs(b, w->action);
-        uc_builder_hold(b, run.id);
+        uc_builder_hold(b, id);
         k->corrupt = false;
-        uc_builder_ended(b, run.id, UC_RAN, NULL, &ev);
+        uc_builder_ended(b, id, UC_RAN, NULL, &ev);
     } else {
-        fail_action(b, run.id, &err, &ev);
+        fail_action(b, id, &err, &ev);
     }
-    bool ok = w->ok;
+    ok = w->ok;
     release(b, &run);
     free(log);
-    uc_sched_done(b->sched, run.id, ok, changed);
+    uc_sched_done(b->sched, id, ok, changed);
 }
 
 void uc_run_kill_all(struct uc_builder *b)

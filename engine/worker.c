@@ -23,7 +23,7 @@ static json_t *job_json(const struct uc_job *job)
     json_t *o = json_object(), *inputs = json_array(), *outputs = json_array();
     char hex[UC_HEX_LEN + 1];
 
-    for (size_t i = 0; i < a->n_inputs; i++) {
+    for (size_t i = 0; i < job->n_inputs; i++) {
         const struct uc_op_input *in = &job->inputs[i].in;
         json_t *e = json_object(), *shape = json_array();
         for (int d = 0; d < in->n_dim; d++)

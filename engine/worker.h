@@ -28,7 +28,8 @@ struct uc_job_input {
 
 struct uc_job {
     const struct uc_action *action;
-    const struct uc_job_input *inputs; /* in the order of action->inputs */
+    const struct uc_job_input *inputs; /* in the order of action->inputs, then stat_path's file */
+    size_t n_inputs;
     const char *scratch;               /* empty folder on the cache's file system */
     int threads;
     bool sync; /* outputs that are not transient are synced to disk */

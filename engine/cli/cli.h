@@ -47,6 +47,7 @@ struct uc_command {
     const char *about;    /* paragraphs for --help and the man page; may be NULL */
     const struct uc_option *options;
     int min_args, max_args; /* of positional arguments; max -1: any number */
+    /* 0; the code of the error; or a positive exit code when all is said already. */
     int (*run)(struct uc_cli *cli, struct uc_err *err);
 };
 
@@ -87,6 +88,10 @@ const struct uc_command *uc_command_find(const char *name);
  */
 int uc_cli_parse(int argc, char **argv, struct uc_cli *cli, struct uc_err *err);
 void uc_cli_release(struct uc_cli *cli);
+
+/* cmd_tokenize.c: the tokenizer of a model folder, of an artifact, or a tokenizer.json itself. */
+struct uc_tokenizer;
+struct uc_tokenizer *uc_cli_open_tokenizer(const char *dir, struct uc_err *err);
 
 /* help.c */
 void uc_help_overview(FILE *f);

@@ -17,7 +17,7 @@ static const struct uc_option options[] = {
 
 /* DIR/tokenizer.json, as in checkpoints, or DIR/tokenizer/tokenizer.json, as in artifacts; or the
  * file itself. */
-static struct uc_tokenizer *open_tokenizer(const char *dir, struct uc_err *err)
+struct uc_tokenizer *uc_cli_open_tokenizer(const char *dir, struct uc_err *err)
 {
     char *flat = uc_path_join(dir, "tokenizer.json");
     char *deep = uc_path_join(dir, "tokenizer/tokenizer.json");
@@ -114,7 +114,7 @@ static int decode(const struct uc_cli *cli, const struct uc_tokenizer *t, const 
 static int run(struct uc_cli *cli, struct uc_err *err)
 {
     const char *file = cli->n_args > 1 ? cli->args[1] : "/dev/stdin";
-    struct uc_tokenizer *t = open_tokenizer(cli->args[0], err);
+    struct uc_tokenizer *t = uc_cli_open_tokenizer(cli->args[0], err);
     char *text = NULL;
     size_t n_text;
     int rc;

@@ -2,17 +2,27 @@
 
 #include "engine/cli/cli.h"
 
+extern const struct uc_command uc_cmd_bench;
 extern const struct uc_command uc_cmd_build;
 extern const struct uc_command uc_cmd_completion;
 extern const struct uc_command uc_cmd_compress;
+extern const struct uc_command uc_cmd_explain;
+extern const struct uc_command uc_cmd_export;
+extern const struct uc_command uc_cmd_graph;
 extern const struct uc_command uc_cmd_help;
 extern const struct uc_command uc_cmd_import;
+extern const struct uc_command uc_cmd_info;
+extern const struct uc_command uc_cmd_log;
+extern const struct uc_command uc_cmd_plan;
 extern const struct uc_command uc_cmd_tokenize;
+extern const struct uc_command uc_cmd_verify;
 extern const struct uc_command uc_cmd_version;
 
 const struct uc_command *const uc_commands[] = {
-    &uc_cmd_build,  &uc_cmd_compress, &uc_cmd_help,    &uc_cmd_completion,
-    &uc_cmd_import, &uc_cmd_tokenize, &uc_cmd_version, NULL,
+    &uc_cmd_build, &uc_cmd_compress,   &uc_cmd_plan,    &uc_cmd_explain,
+    &uc_cmd_graph, &uc_cmd_log,        &uc_cmd_info,    &uc_cmd_verify,
+    &uc_cmd_bench, &uc_cmd_export,     &uc_cmd_import,  &uc_cmd_tokenize,
+    &uc_cmd_help,  &uc_cmd_completion, &uc_cmd_version, NULL,
 };
 
 const struct uc_option uc_global_options[] = {

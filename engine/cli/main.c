@@ -44,5 +44,5 @@ int main(int argc, char **argv)
     if (fflush(stdout) != 0 && rc == 0)
         rc = UC_EIO;
     uc_cli_release(&cli);
-    return uc_exit_code(rc);
+    return rc > 0 ? rc : uc_exit_code(rc);
 }
