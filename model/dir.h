@@ -11,6 +11,8 @@
 
 /* Suffix of the U8 tensor that holds a coded weight in an artifact. */
 #define UC_CODED_SUFFIX ".uca"
+/* U8 tensor of zeros that fills an artifact's file up to its budget; no weight. */
+#define UC_PAD_TENSOR "uc.pad"
 
 enum uc_model_accept {
     UC_MODEL_SOURCE, /* unquantized checkpoints; all tensors are checked against config.json */

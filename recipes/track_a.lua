@@ -275,14 +275,20 @@ local function overridden(s, overrides)
   return kept, scales
 end
 
--- Bytes of the file that are not coded streams: the header (an upper bound, offsets have at most
--- 12 digits) and the tensors that stay.
-local function fixed_bytes(s, coded, kept)
-  local header, raw = 8 + 64, 0
-  for _, t in ipairs(coded) do header = header + #t.name + 4 + 80 end
+-- Bytes of the file that are not coded streams: the header, with room for the longest offsets that
+-- a file of this size can have, and the tensors that stay.
+local function fixed_bytes(s, coded, kept, target)
+  local digits, raw = #tostring(target), 0
+  local header = 8 + 7 + #'{"__metadata__":{"format":"pt","uc_format":"uca1"}}'
+  local function entry(name, dtype, shape)
+    header = header + #name + #dtype + #shape + 2 * digits
+      + #',"":{"dtype":"","shape":[],"data_offsets":[,]}'
+  end
+  for _, t in ipairs(coded) do entry(t.name .. ".uca", "U8", tostring(target)) end
   for name in pairs(kept) do
-    header = header + #name + 96
-    raw = raw + s.model.tensors[name].size
+    local t = s.model.tensors[name]
+    entry(name, t.dtype, table.concat(t.shape, ","))
+    raw = raw + t.size
   end
   return header + raw
 end
@@ -295,7 +301,8 @@ end
 
 -- From factors to streams: rates, one level for the whole model, quantization, exact landing.
 local function quantize(spec, s, coded, kept)
-  local sizes = { target_bytes = budget(spec, s), fixed_bytes = fixed_bytes(s, coded, kept),
+  local target = budget(spec, s)
+  local sizes = { target_bytes = target, fixed_bytes = fixed_bytes(s, coded, kept, target),
     count = spec.track.options.count }
   local curves, land = {}, {}
   for _, t in ipairs(coded) do

@@ -29,7 +29,9 @@ static int declare(struct uc_st_writer *w, const struct uc_model_dir *m,
     struct uc_coded_info info;
     int rc = 0;
 
-    if (!uc_str_ends(e->info->name, UC_CODED_SUFFIX)) {
+    if (!strcmp(e->info->name, UC_PAD_TENSOR)) {
+        /* no weight */
+    } else if (!uc_str_ends(e->info->name, UC_CODED_SUFFIX)) {
         uc_st_writer_add(w, name, e->info->dtype, e->info->n_dim, e->info->shape);
     } else if ((rc = uc_coded_info(data, e->info->size, &info, err)) < 0) {
         uc_within(err, "%s", e->info->name);

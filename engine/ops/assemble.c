@@ -15,8 +15,6 @@
 #include "formats/safetensors.h"
 #include "model/dir.h"
 
-#define PAD_NAME "uc.pad"
-
 struct assembly {
     struct uc_op_ctx *ctx;
     struct ta_streams streams;
@@ -47,7 +45,7 @@ static struct uc_st_writer *declare(const struct assembly *a, uint64_t pad, stru
                          a->raw[i].shape);
     }
     if (pad)
-        uc_st_writer_add(w, PAD_NAME, UC_DTYPE_U8, 1, &pad);
+        uc_st_writer_add(w, UC_PAD_TENSOR, UC_DTYPE_U8, 1, &pad);
     return w;
 }
 
