@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/str.h"
 #include "cache/ac.h"
 #include "cache/db.h"
 #include "cache/internal.h"
@@ -26,7 +27,7 @@ char *uc_cache_default_dir(void)
     return uc_path_join(home && *home ? home : "/tmp", ".cache/uc");
 }
 
-/* A fresh file system has a lost+found. */
+/* A fresh file system has a lost+found; another process may be about to write the format file. */
 static bool is_empty_or_missing(const char *dir)
 {
     DIR *d = opendir(dir);
@@ -35,7 +36,7 @@ static bool is_empty_or_missing(const char *dir)
 
     while (d && empty && (e = readdir(d)))
         empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 ||
-                strcmp(e->d_name, "lost+found") == 0;
+                strcmp(e->d_name, "lost+found") == 0 || uc_str_starts(e->d_name, "format");
     if (d)
         closedir(d);
     return empty;

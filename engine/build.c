@@ -481,7 +481,7 @@ static void setup(struct uc_builder *b, const struct uc_target *const *targets, 
     b->predicted = uc_xcalloc(n_actions + 1, sizeof(*b->predicted));
     b->from_history = uc_xcalloc(n_actions + 1, sizeof(*b->from_history));
     b->told_wait = uc_xcalloc(n_actions + 1, sizeof(*b->told_wait));
-    b->retries = uc_xcalloc(n_actions + 1, 1);
+    b->retries = uc_xcalloc(n_actions + 1, sizeof(*b->retries));
     b->pending = uc_xcalloc(n_actions + 1, sizeof(*b->pending));
     b->running = uc_xcalloc((size_t)jobs + 1, sizeof(*b->running));
     b->res->actions = uc_xcalloc(n_actions + 1, sizeof(*b->res->actions));

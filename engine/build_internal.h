@@ -39,7 +39,7 @@ struct uc_builder {
     double *predicted, work_left;
     bool *from_history;
     bool *told_wait;  /* the user knows whom the action waits for */
-    uint8_t *retries; /* by action id: how often its inputs got lost */
+    uint32_t *retries; /* by action id: how often its inputs got lost */
     struct uc_running *running;
     size_t n_running;
     uint32_t *pending; /* ended actions that the index does not know yet */

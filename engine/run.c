@@ -240,7 +240,7 @@ static bool recover_input(struct uc_builder *b, struct uc_running *run)
     char hex[UC_HEX_LEN + 1];
 
     if ((size_t)w->bad_input >= w->action->n_inputs || in->ref.kind != UC_REF_OUTPUT ||
-        b->retries[run->id]++ >= MAX_RETRIES)
+         b->retries[run->id]++ >= MAX_RETRIES + w->action->n_inputs)
         return false;
     o = uc_resolver_ref(&b->r, &in->ref);
     uc_builder_warn(b, "blob %.16s is %s and was dropped: '%s' of %s is made again",
