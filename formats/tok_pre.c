@@ -192,6 +192,7 @@ struct cutter {
     struct tok_span span; /* being cut */
     size_t n_before;      /* spans of out when this one began */
     bool previous;        /* the last stretch was a match */
+    bool parted;          /* and was empty */
     struct uc_err *err;
 };
 
@@ -202,7 +203,8 @@ static int cut(struct cutter *c, size_t begin, size_t end, bool match)
 
     match ^= c->step->invert;
     if (begin == end) { /* an empty match gives no span, but parts the text around it */
-        c->previous = match && c->step->behavior != MERGED_NEXT;
+        c->previous = match;
+        c->parted = true;
         return 0;
     }
     switch (c->step->behavior) {
@@ -222,8 +224,10 @@ static int cut(struct cutter *c, size_t begin, size_t end, bool match)
         extend = !match && c->previous;
         break;
     }
+    extend = extend && last && !c->parted;
     c->previous = match;
-    if (extend && last) {
+    c->parted = false;
+    if (extend) {
         last->len = c->span.pos + end - last->pos;
         return 0;
     }
@@ -296,7 +300,7 @@ static int split(const struct pre_step *s, struct tok_match *m, struct tok_text 
     int rc = 0;
 
     for (size_t i = 0; i < t->n && rc == 0; i++) {
-        struct cutter c = {s, &out, t->spans[i], out.n, false, err};
+        struct cutter c = {s, &out, t->spans[i], out.n, false, false, err};
         const char *p = uc_buf_str(&t->buf) + c.span.pos;
         if (s->kind == PRE_CLASS)
             rc = cut_by_class(&c, p, c.span.len);

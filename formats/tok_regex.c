@@ -25,9 +25,14 @@ struct tok_match {
 };
 
 /* White_Space; PCRE2's own \s also takes U+180E. */
-#define SPACE "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACE                                                                                      \
+    "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 /* PCRE2's own \w lacks marks and connectors. */
-#define WORD "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD                                                                                       \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                     \
+    "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+/* Outside a class Oniguruma takes these for words, too: superscript 1 to 3 and the three fractions. */
+#define WORD_ALONE WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 struct translation {
     const char *s, *what;
@@ -42,6 +47,23 @@ static int cannot(const struct translation *t, const char *why, struct uc_err *e
                    t->what, why, t->s);
 }
 
+/* \p{..}: one and two letters are general categories; longer names are scripts, which by themselves
+ * would mean Script_Extensions to PCRE2. */
+static int translate_property(struct translation *t, struct uc_err *err)
+{
+    const char *name = t->s + t->i + 3, *end = memchr(t->s + t->i, '}', t->n - t->i);
+    bool negated;
+
+    if (t->s[t->i + 2] != '{' || !end)
+        return cannot(t, "\\p without braces", err);
+    negated = *name == '^';
+    name += negated;
+    uc_buf_addf(&t->out, "\\%c{%s%s%.*s}", t->s[t->i + 1], negated ? "^" : "",
+                end - name > 2 ? "sc:" : "", (int)(end - name), name);
+    t->i = (size_t)(end - t->s) + 1;
+    return 0;
+}
+
 /* t->i is at a backslash. */
 static int translate_escape(struct translation *t, struct uc_err *err)
 {
@@ -52,13 +74,13 @@ static int translate_escape(struct translation *t, struct uc_err *err)
         uc_buf_adds(&t->out, t->in_class ? SPACE : "[" SPACE "]");
         break;
     case 'w':
-        uc_buf_adds(&t->out, t->in_class ? WORD : "[" WORD "]");
+        uc_buf_adds(&t->out, t->in_class ? WORD : "[" WORD_ALONE "]");
         break;
     case 'S':
     case 'W':
         if (t->in_class)
             return cannot(t, "\\S or \\W in a class", err);
-        uc_buf_adds(&t->out, c == 'S' ? "[^" SPACE "]" : "[^" WORD "]");
+        uc_buf_adds(&t->out, c == 'S' ? "[^" SPACE "]" : "[^" WORD_ALONE "]");
         break;
     case 'h':
         uc_buf_adds(&t->out, t->in_class ? "0-9a-fA-F" : "[0-9a-fA-F]");
@@ -91,14 +113,8 @@ static int translate_escape(struct translation *t, struct uc_err *err)
         return cannot(t, name, err);
     }
     case 'p':
-    case 'P': {
-        const char *end = memchr(t->s + t->i, '}', t->n - t->i);
-        if (t->s[t->i + 2] != '{' || !end)
-            return cannot(t, "\\p without braces", err);
-        uc_buf_add(&t->out, t->s + t->i, (size_t)(end - t->s) - t->i + 1);
-        t->i = (size_t)(end - t->s) + 1;
-        return 0;
-    }
+    case 'P':
+        return translate_property(t, err);
     default:
         uc_buf_add(&t->out, t->s + t->i, 2);
     }

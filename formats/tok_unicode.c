@@ -74,7 +74,8 @@ bool tok_is_punct(uint32_t c)
         return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) ||
                (c >= 123 && c <= 126);
     k = category(c);
-    return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+    /* U+166D was punctuation until Unicode 12, and is to the library */
+    return (k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO) || c == 0x166d;
 }
 
 bool tok_is_mark(uint32_t c)
