@@ -6,7 +6,8 @@ UC_KERN(uc_attn_fn, uc_attn_bwd_q)
 UC_KERN(uc_attn_fn, uc_attn_bwd_kv)
 
 /* The largest user is the backward pass: two transposed and two plain packed operands, two rows of
- * scores a tile row, two vectors a column. 32 columns more for a first column that is rounded down. */
+ * scores a tile row, two vectors a column. 32 columns more for a first column that is rounded down.
+ */
 size_t uc_attention_scratch(size_t n_tok, size_t head_dim)
 {
     size_t cols = attn_pad(n_tok) + 32, d = attn_pad(head_dim);
@@ -32,8 +33,8 @@ static void attn_item(void *arg, size_t item, int thread)
     j->fn(&j->a, item % j->a.n_kv, block * j->a.rows, j->scratch + (size_t)thread * j->scratch_len);
 }
 
-/* An item packs its columns once for all its rows and heads: with few query heads a kv head it takes
- * more rows, as long as every thread still gets items. Does not show in the bits. */
+/* An item packs its columns once for all its rows and heads: with few query heads a kv head it
+ * takes more rows, as long as every thread still gets items. Does not show in the bits. */
 static size_t rows_per_item(const struct attn *a, size_t n_threads)
 {
     size_t group = a->n_head / a->n_kv, rows = group < 3 ? (4 - group) * ATTN_ROWS : ATTN_ROWS;

@@ -4,8 +4,8 @@
  * for dk and dv. A row r sees the columns [from, to) that its row_range says.
  *
  * Order of operations (docs/arithmetic.md): a score is one fma chain over head_dim, ascending; an
- * output is one chain over the columns that the row sees, ascending. Both kinds of product vectorize
- * over outputs, so no tile shape shows in the bits.
+ * output is one chain over the columns that the row sees, ascending. Both kinds of product
+ * vectorize over outputs, so no tile shape shows in the bits.
  */
 #include <math.h>
 
@@ -124,7 +124,8 @@ struct attn_range {
 };
 
 /* o[r][i] += sum of p[r][c] * plain[c][i] over the columns that row r sees, ascending. The columns
- * that all rows see go through tiles, the ragged ends row by row. o [n_rows][dp], p rows ldp apart. */
+ * that all rows see go through tiles, the ragged ends row by row. o [n_rows][dp], p rows ldp
+ * apart. */
 static void tile_outputs(float *o, const float *p, size_t ldp, size_t n_rows, const float *plain,
                          size_t dp, const struct attn_range *g)
 {

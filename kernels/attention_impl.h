@@ -6,8 +6,8 @@
 
 #include "kernels/kern.h"
 
-/* A work item owns a multiple of ATTN_ROWS rows (queries, or keys in the second half of the backward
- * pass); every variant's tile height divides it. */
+/* A work item owns a multiple of ATTN_ROWS rows (queries, or keys in the second half of the
+ * backward pass); every variant's tile height divides it. */
 enum { ATTN_ROWS = 96, ATTN_TILE_MAX = 12 };
 
 struct attn {

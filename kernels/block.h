@@ -30,7 +30,7 @@ void uc_rope(float *x, const float *cos_t, const float *sin_t, const uint32_t *p
  * Causal attention of one sequence with grouped KV heads. q, y [n_tok, n_head * head_dim],
  * k, v [n_tok, n_kv * head_dim]; query head h reads kv head h / (n_head / n_kv).
  * Order of operations: docs/arithmetic.md. scale multiplies q k^T. window: a query sees the last
- * `window` positions (0: all). lse [n_head, n_tok] (log-sum-exp, for the backward pass) may be NULL.
+ * `window` positions (0: all). lse [n_head, n_tok] (log-sum-exp, for backward) may be NULL.
  * scratch: uc_attention_scratch() floats per thread of the pool.
  */
 size_t uc_attention_scratch(size_t n_tok, size_t head_dim);

@@ -84,18 +84,16 @@ static double scale_two(double p, int n)
 {
     int half = n / 2;
 
-    return p * of_bits((uint64_t)(1023 + half) << 52) *
-           of_bits((uint64_t)(1023 + n - half) << 52);
+    return p * of_bits((uint64_t)(1023 + half) << 52) * of_bits((uint64_t)(1023 + n - half) << 52);
 }
 
 /* 2^n e^(r.hi + r.lo), |r| <= 0.35. */
 static double exp_reduced(struct parts r, int n)
 {
     static const double c[] = {
-        0x1.0000000000000p-1,  0x1.5555555555555p-3,  0x1.5555555555555p-5,
-        0x1.1111111111111p-7,  0x1.6c16c16c16c17p-10, 0x1.a01a01a01a01ap-13,
-        0x1.a01a01a01a01ap-16, 0x1.71de3a556c734p-19, 0x1.27e4fb7789f5cp-22,
-        0x1.ae64567f544e4p-26, 0x1.1eed8eff8d898p-29, 0x1.6124613a86d09p-33,
+        0x1.0000000000000p-1,  0x1.5555555555555p-3,  0x1.5555555555555p-5,  0x1.1111111111111p-7,
+        0x1.6c16c16c16c17p-10, 0x1.a01a01a01a01ap-13, 0x1.a01a01a01a01ap-16, 0x1.71de3a556c734p-19,
+        0x1.27e4fb7789f5cp-22, 0x1.ae64567f544e4p-26, 0x1.1eed8eff8d898p-29, 0x1.6124613a86d09p-33,
     }; /* 1 / k!, k = 2..13 */
     double p = c[11];
     double tail;
@@ -249,12 +247,14 @@ double uc_pow(double base, double exponent)
 static void sincos_reduced(struct parts r, double *sin_r, double *cos_r)
 {
     static const double s[] = {
-        0x1.952c77030ad4ap-49, -0x1.ae7f3e733b81fp-41, 0x1.6124613a86d09p-33, -0x1.ae64567f544e4p-26,
-        0x1.71de3a556c734p-19, -0x1.a01a01a01a01ap-13, 0x1.1111111111111p-7, -0x1.5555555555555p-3,
+        0x1.952c77030ad4ap-49,  -0x1.ae7f3e733b81fp-41, 0x1.6124613a86d09p-33,
+        -0x1.ae64567f544e4p-26, 0x1.71de3a556c734p-19,  -0x1.a01a01a01a01ap-13,
+        0x1.1111111111111p-7,   -0x1.5555555555555p-3,
     }; /* (-1)^k / (2 k + 1)!, k = 8..1 */
     static const double c[] = {
-        0x1.ae7f3e733b81fp-45, -0x1.93974a8c07c9dp-37, 0x1.1eed8eff8d898p-29, -0x1.27e4fb7789f5cp-22,
-        0x1.a01a01a01a01ap-16, -0x1.6c16c16c16c17p-10, 0x1.5555555555555p-5,
+        0x1.ae7f3e733b81fp-45,  -0x1.93974a8c07c9dp-37, 0x1.1eed8eff8d898p-29,
+        -0x1.27e4fb7789f5cp-22, 0x1.a01a01a01a01ap-16,  -0x1.6c16c16c16c17p-10,
+        0x1.5555555555555p-5,
     }; /* (-1)^k / (2 k)!, k = 8..2 */
     double z = r.hi * r.hi, half = 0.5 * z, ps = s[0], pc = c[0], w;
 
@@ -269,7 +269,8 @@ static void sincos_reduced(struct parts r, double *sin_r, double *cos_r)
 
 void uc_sincos(double x, double *sin_x, double *cos_x)
 {
-    const double p1 = 0x1.921fb54442d18p+0, p2 = 0x1.1a62633145c07p-54, p3 = -0x1.f1976b7ed8fbcp-110;
+    const double p1 = 0x1.921fb54442d18p+0, p2 = 0x1.1a62633145c07p-54,
+                 p3 = -0x1.f1976b7ed8fbcp-110;
     double n, t, mid, s, c;
     struct parts r;
 

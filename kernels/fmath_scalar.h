@@ -11,13 +11,13 @@
  * relative error of e^r (0.002 * 2^-24 before rounding). ln2_hi has 24 bits: n * hi is exact under
  * fma. log: log(1 + f) = f - f^2 / 2 + f^3 q(f), 1 + f in [sqrt(1/2), sqrt(2)); q of degree 8
  * (0.013 * 2^-24). ln2_head has 15 bits: k * head is exact. */
-#define FM_LOG2E 0x1.715476p+0f
-#define FM_LN2_HI 0x1.62e430p-1f
-#define FM_LN2_LO -0x1.05c610p-29f
+#define FM_LOG2E    0x1.715476p+0f
+#define FM_LN2_HI   0x1.62e430p-1f
+#define FM_LN2_LO   -0x1.05c610p-29f
 #define FM_LN2_HEAD 0x1.62e4p-1f
 #define FM_LN2_TAIL 0x1.7f7d1cp-20f
-#define FM_EXP_MIN -104.0f /* below: +0 */
-#define FM_EXP_MAX 89.0f   /* above: +infinity */
+#define FM_EXP_MIN  -104.0f /* below: +0 */
+#define FM_EXP_MAX  89.0f   /* above: +infinity */
 #define FM_EXP_COEFFS                                                                              \
     {                                                                                              \
         0x1.9dfba8p-13f, 0x1.6d4cbcp-10f, 0x1.11130ep-7f, 0x1.5554e8p-5f, 0x1.555554p-3f,          \

@@ -58,7 +58,7 @@ static void score_item(void *arg, size_t t, int thread)
     *o = (struct uc_token_score){
         .nll_ref = (float)nll_ref,
         .nll = (float)nll,
-        .kld = kld > 0 ? (float)kld : kld != kld ? (float)kld : 0.0f,
+        .kld = kld <= 0 ? 0.0f : (float)kld,
         .top_ref = p.top_ref,
         .top = p.top,
         .rank_ref = p.rank_ref,

@@ -12,15 +12,15 @@ void uc_logsumexp(float *lse, const float *logits, size_t n_tok, size_t n_vocab,
                   struct uc_pool *pool);
 
 struct uc_token_score {
-    float nll_ref, nll;     /* nats, of the true next token under reference and model */
-    float kld;              /* KL(ref || model), nats; what rounding makes negative is stored as 0 */
-    uint32_t top_ref, top;  /* argmax; the lower id on a tie */
-    uint32_t rank_ref, rank; /* of the true token: how many ids have a larger logit */
+    float nll_ref, nll;       /* nats, of the true next token under reference and model */
+    float kld;                /* KL(ref || model), nats; negative by rounding: stored as 0 */
+    uint32_t top_ref, top;    /* argmax; the lower id on a tie */
+    uint32_t rank_ref, rank;  /* of the true token: how many ids have a larger logit */
     uint32_t rank_of_top_ref; /* rank of the reference's argmax under the model */
-    float p_ref, p;         /* probability of the true token */
-    uint32_t top10_overlap; /* ids in both top tens (top ten: larger logit first, lower id on a tie) */
+    float p_ref, p;           /* probability of the true token */
+    uint32_t top10_overlap;   /* ids in both top tens: larger logit first, lower id on a tie */
 };
-/* ref and logits [n_tok, n_vocab], no NaN; label [n_tok]. One pass over each row after its maximum. */
+/* ref and logits [n_tok, n_vocab], no NaN; label [n_tok]. One pass over a row after its maximum. */
 void uc_score_tokens(struct uc_token_score *out, const float *ref, const float *logits,
                      const uint32_t *label, size_t n_tok, size_t n_vocab, struct uc_pool *pool);
 

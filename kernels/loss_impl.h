@@ -18,11 +18,11 @@ typedef struct loss_sum uc_loss_sum_fn(const float *x, size_t n);
 
 struct loss_pair {
     struct loss_sum ref, model;
-    double cross;           /* sum of e_ref ((ref - model) - shift) */
-    float shift;            /* ref.max - model.max, rounded */
-    uint32_t top_ref, top;  /* argmax */
+    double cross;          /* sum of e_ref ((ref - model) - shift) */
+    float shift;           /* ref.max - model.max, rounded */
+    uint32_t top_ref, top; /* argmax */
     uint32_t rank_ref, rank, rank_of_top_ref;
-    uint32_t overlap;       /* ids in both top tens */
+    uint32_t overlap; /* ids in both top tens */
 };
 typedef void uc_loss_pair_fn(struct loss_pair *out, const float *ref, const float *model,
                              uint32_t label, size_t n);

@@ -1,7 +1,7 @@
 /*
- * Attention: every variant and thread count against the c variant bit for bit; the c variant against
- * the documented order of operations written out plainly, and against fp64 within bounds that follow
- * the roundings (u = 2^-24 each); the fp64 gradient formula against finite differences.
+ * Attention: every variant and thread count against the c variant bit for bit; the c variant
+ * against the documented order of operations written out plainly, and against fp64 within bounds
+ * that follow the roundings (u = 2^-24 each); the fp64 gradient formula against finite differences.
  */
 #include <math.h>
 #include <stdio.h>
@@ -21,8 +21,8 @@ struct shape {
 
 struct data {
     struct shape s;
-    float *q, *k, *v, *dy;                    /* inputs */
-    float *y, *lse, *dq, *dk, *dv, *scratch;  /* of the c variant */
+    float *q, *k, *v, *dy;                   /* inputs */
+    float *y, *lse, *dq, *dk, *dv, *scratch; /* of the c variant */
 };
 
 static float *floats(size_t n)
@@ -152,10 +152,10 @@ struct ref {
 };
 
 /*
- * One query row in fp64. With d = (n + 2) u Q the error of a score (n = head_dim fma, * scale; Q the
- * sum of magnitudes), p is off by a factor 1 + ep, ep = 2 max d + u |s - max| + 2 u (exp) + the row
- * sum's (n_keys / 16 + 6) u; lse in place of max and sum costs u |lse| more. Outputs add their own
- * chain: n_keys u of the sum of magnitudes.
+ * One query row in fp64. With d = (n + 2) u Q the error of a score (n = head_dim fma, * scale; Q
+ * the sum of magnitudes), p is off by a factor 1 + ep, ep = 2 max d + u |s - max| + 2 u (exp) + the
+ * row sum's (n_keys / 16 + 6) u; lse in place of max and sum costs u |lse| more. Outputs add their
+ * own chain: n_keys u of the sum of magnitudes.
  */
 struct row {
     double *p, *s;
@@ -171,8 +171,8 @@ static void ref_scores(struct row *r, const struct data *a, size_t h, size_t t)
     for (size_t j = from; j <= t; j++) {
         double dot = 0, mag = 0;
         for (size_t i = 0; i < s->d; i++) {
-            double x = (double)a->q[(t * s->n_head + h) * s->d + i] *
-                       a->k[(j * s->n_kv + g) * s->d + i];
+            double x =
+                (double)a->q[(t * s->n_head + h) * s->d + i] * a->k[(j * s->n_kv + g) * s->d + i];
             dot += x;
             mag += fabs(x);
         }
@@ -237,8 +237,8 @@ static struct ref ref_new(const struct data *a)
     const struct shape *s = &a->s;
     size_t nq = s->n_tok * s->n_head * s->d + 1, nk = s->n_tok * s->n_kv * s->d + 1;
     double *p = calloc(4 * nq + 4 * nk, sizeof(*p));
-    struct ref o = {p, p + nq, p + 4 * nq, p + 4 * nq + nk, p + 2 * nq, p + 3 * nq, p + 4 * nq + 2 * nk,
-                    p + 4 * nq + 3 * nk};
+    struct ref o = {p,          p + nq,     p + 4 * nq,          p + 4 * nq + nk,
+                    p + 2 * nq, p + 3 * nq, p + 4 * nq + 2 * nk, p + 4 * nq + 3 * nk};
     struct row r = {.p = malloc(s->n_tok * sizeof(double)), .s = malloc(s->n_tok * sizeof(double))};
 
     for (size_t h = 0; h < s->n_head; h++)
@@ -274,7 +274,8 @@ static void check_bounds(const struct data *a)
     free(o.y);
 }
 
-/* The fp64 gradient is the slope of sum dy . y: one input at a time moved by +-h (exact in fp32). */
+/* The fp64 gradient is the slope of sum dy . y: one input at a time moved by +-h (exact in fp32).
+ */
 static void check_slopes(struct data *a)
 {
     const struct shape *s = &a->s;
@@ -322,8 +323,8 @@ static void run(void)
         if (round % 3 == 2)
             s.window = check_range(1, s.n_tok + 5);
         struct data a = make(s, kind);
-        check_context("n_tok %zu heads %zu/%zu head_dim %zu window %zu %s", s.n_tok, s.n_head, s.n_kv,
-                      s.d, s.window, check_kind_name(kind));
+        check_context("n_tok %zu heads %zu/%zu head_dim %zu window %zu %s", s.n_tok, s.n_head,
+                      s.n_kv, s.d, s.window, check_kind_name(kind));
         check_use(0);
         forward(a.y, a.lse, &a, NULL);
         backward(a.dq, a.dk, a.dv, &a, NULL);
@@ -366,8 +367,8 @@ static void bench(void)
         bench_data = make(*s, CHECK_PLAIN);
         for (int v = s->n_tok > 512; v < check_n_variants(); v++) {
             check_use(v);
-            snprintf(what, sizeof(what), "attention %zu x %zu/%zu x %zu", s->n_tok, s->n_head, s->n_kv,
-                     s->d);
+            snprintf(what, sizeof(what), "attention %zu x %zu/%zu x %zu", s->n_tok, s->n_head,
+                     s->n_kv, s->d);
             check_bench_flops(what, v, flops, check_time(bench_fwd, NULL), false);
             snprintf(what, sizeof(what), "  backward (7 products, 2 of them twice)");
             check_bench_flops(what, v, 3.5 * flops, check_time(bench_bwd, NULL), false);

@@ -82,7 +82,8 @@ static void check_norm(void)
         float *got = floats(n * n_tok, -1), *r = floats(n_tok, -1), *r2 = floats(n_tok, -1);
         float *dy = floats(n * n_tok, kind), *dx = floats(n * n_tok, kind);
 
-        check_context("rmsnorm n_tok %zu n %zu %s", n_tok, n, check_kind_name((enum check_kind)kind));
+        check_context("rmsnorm n_tok %zu n %zu %s", n_tok, n,
+                      check_kind_name((enum check_kind)kind));
         check_use(0);
         uc_rmsnorm(want, r, x, w, n_tok, n, 1e-5f, NULL);
         EACH_VARIANT(want, got, n * n_tok, uc_rmsnorm(got, r2, x, w, n_tok, n, 1e-5f, pool);
@@ -120,7 +121,8 @@ static double norm_slope(const float *dy, const double *x, const float *w, size_
 static void check_norm_gradient(void)
 {
     for (size_t n = 1; n <= 64; n++) {
-        float *x = floats(n, CHECK_PLAIN), *w = floats(n, CHECK_PLAIN), *dy = floats(n, CHECK_PLAIN);
+        float *x = floats(n, CHECK_PLAIN), *w = floats(n, CHECK_PLAIN),
+              *dy = floats(n, CHECK_PLAIN);
         float *dx = floats(n, -1), *y = floats(n, -1), r;
         double xd[64], size = 0;
 
@@ -134,13 +136,14 @@ static void check_norm_gradient(void)
         uc_rmsnorm_bwd(dx, dy, x, w, &r, 1, n, NULL);
         for (size_t i = 0; i < n; i++) {
             double ref = norm_slope(dy, xd, w, n, i), rd = r;
-            double scale = fabs((double)dy[i] * w[i]) * rd +
-                           fabs(x[i]) * rd * rd * rd * size / (double)n;
+            double scale =
+                fabs((double)dy[i] * w[i]) * rd + fabs(x[i]) * rd * rd * rd * size / (double)n;
 
             /* r itself is off by lanes / 2 + 4 u and enters cubed; the difference quotient adds
              * its own h^2 and rounding, about 1e-9 of the third derivative's scale */
-            check_that(fabs(dx[i] - ref) <= (3 * (lanes(n) / 2 + 4 * u) + lanes(n) + 8 * u) * scale +
-                                                1e-8 * (1 + rd * rd * rd * rd * size),
+            check_that(fabs(dx[i] - ref) <=
+                           (3 * (lanes(n) / 2 + 4 * u) + lanes(n) + 8 * u) * scale +
+                               1e-8 * (1 + rd * rd * rd * rd * size),
                        "dx[%zu] %g, slope %g", i, (double)dx[i], ref);
         }
         check_release();
@@ -263,7 +266,8 @@ static void check_squares(void)
         double *col = check_buf(n * sizeof(*col), 0), *col2 = check_buf(n * sizeof(*col), 8);
         double worst = 0;
 
-        check_context("squares n_tok %zu n %zu %s", n_tok, n, check_kind_name((enum check_kind)kind));
+        check_context("squares n_tok %zu n %zu %s", n_tok, n,
+                      check_kind_name((enum check_kind)kind));
         memset(col, 0, n * sizeof(*col));
         check_use(0);
         uc_squares(want, col, x, n_tok, n);

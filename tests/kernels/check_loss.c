@@ -279,7 +279,8 @@ static void check_edges(void)
     x[7] = -INFINITY;
     x[8] = 0;
     uc_score_tokens(&s, ref, x, &label, 1, N, NULL);
-    check_that(s.kld == INFINITY && s.nll == INFINITY && s.p == 0 && s.rank == 1, "certain and wrong");
+    check_that(s.kld == INFINITY && s.nll == INFINITY && s.p == 0 && s.rank == 1,
+               "certain and wrong");
     uc_sample_grad(x, &w, &id, &r, 1, N, NULL);
     check_that(id == 8 && w == 0 && x[8] == 0 && x[7] == 0, "a certain sample");
 }
@@ -287,7 +288,9 @@ static void check_edges(void)
 static void run(void)
 {
     for (int round = 0; round < 96; round++) {
-        size_t n = round < 70 ? (size_t)round + 1 : round < 90 ? check_range(1000, 1100) : MAX_VOCAB;
+        size_t n = round < 70   ? (size_t)round + 1
+                   : round < 90 ? check_range(1000, 1100)
+                                : MAX_VOCAB;
         size_t n_tok = check_range(0, 9);
         enum check_kind kind = round % 3 ? CHECK_PLAIN : (enum check_kind)(round / 3 % CHECK_KINDS);
         bool ties = round % 3 == 2, bounds = kind == CHECK_PLAIN;
@@ -342,7 +345,8 @@ static void bench(void)
     for (int v = 0; v < check_n_variants(); v++) {
         check_use(v);
         check_bench_bytes("logsumexp 16 x 49152", v, bytes, check_time(bench_lse, NULL));
-        check_bench_bytes("score_tokens 16 x 49152 x 2", v, 2 * bytes, check_time(bench_score, NULL));
+        check_bench_bytes("score_tokens 16 x 49152 x 2", v, 2 * bytes,
+                          check_time(bench_score, NULL));
         check_bench_bytes("sample_grad 16 x 49152", v, bytes, check_time(bench_sample, NULL));
     }
     check_release();
