@@ -45,9 +45,9 @@ static const char *data_path(const char *name)
 static uint32_t *first_ids(const char *text_path, const char *tokenizer, size_t n)
 {
     struct uc_tokenizer *tok = uc_tokenizer_open(tokenizer, &err);
-    uint32_t *ids;
-    size_t len, n_ids;
-    char *text;
+    uint32_t *ids = NULL;
+    size_t len = 0, n_ids = 0;
+    char *text = NULL;
 
     if (!tok || uc_read_file(text_path, 0, &text, &len, &err) < 0)
         fail_msg("%s", err.msg);

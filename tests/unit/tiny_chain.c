@@ -25,9 +25,9 @@ void chain_open(struct chain *c, size_t n)
 {
     char *dir = source_path("examples/models/tiny");
     char *json = uc_path_join(dir, "tokenizer.json");
-    char *text_path = source_path("examples/data/kjv-heldout.txt"), *text;
+    char *text_path = source_path("examples/data/kjv-heldout.txt"), *text = NULL;
     struct uc_tokenizer *tok;
-    size_t len;
+    size_t len = 0;
 
     memset(c, 0, sizeof(*c));
     if (uc_model_dir_open(&c->model, dir, UC_MODEL_SOURCE, &err) < 0)
