@@ -43,8 +43,6 @@ static int misbehave(struct uc_op_ctx *ctx, const char *how, struct uc_err *err)
         sleep_ms(60000);
         _exit(0);
     }
-    if (strcmp(how, "no output") == 0)
-        return 1;
     if (strcmp(how, "big") == 0) {
         static char block[1 << 20];
         int fd = open(ctx->outputs[0].path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -84,7 +82,7 @@ static int run_make(struct uc_op_ctx *ctx, const char *op, struct uc_err *err)
     }
     uc_buf_release(&b);
     json_object_set_new(ctx->metrics, "n_inputs", json_integer((json_int_t)ctx->n_inputs));
-    return rc > 0 ? 0 : rc;
+    return rc;
 }
 
 static int run_capture(struct uc_op_ctx *ctx, struct uc_err *err)
@@ -239,7 +237,7 @@ void fixture_graph(struct fixture *f, struct uc_graph *g)
     struct uc_output stream = {"stream", UC_CACHE, 0};
     struct uc_output model[] = {{"model", UC_KEEP, 0}, {"report", UC_KEEP, 0}};
     struct uc_input all[LAYERS];
-    char names[LAYERS][16], tensor[8], name[32], bits[16];
+    char names[LAYERS][16], tensor[16], name[32], bits[16];
     uint32_t fp, layer[LAYERS];
 
     op_quantize.version = fixture_quantize_version;
@@ -379,7 +377,7 @@ size_t fixture_each_blob(const struct fixture *f, void (*fn)(const char *path, s
 
 bool fixture_wait_until(bool (*done)(void *arg), void *arg)
 {
-    double until = uc_now() + 10;
+    double until = uc_now() + 60; /* the machine may be busy */
 
     while (!done(arg) && uc_now() < until)
         sleep_ms(5);

@@ -61,7 +61,7 @@ const char *fixture_expected(const struct fixture *f, const char *letters);
 /* Calls fn for each blob of the cache; returns how many there are. */
 size_t fixture_each_blob(const struct fixture *f, void (*fn)(const char *path, size_t i, void *arg),
                          void *arg);
-/* Seconds to wait at most for something that must happen soon. */
+/* Waits for something that must happen soon; false when it does not. */
 bool fixture_wait_until(bool (*done)(void *arg), void *arg);
 
 #endif

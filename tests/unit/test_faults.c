@@ -327,6 +327,9 @@ static void test_disk_full(void **state)
     fill_up(f, UINT64_MAX);
     finish_and_check(f, "abcd");
     fixture_each_blob(f, check_blob, NULL);
+    char *dir = uc_path_dir(f->cache_dir);
+    umount2(dir, MNT_DETACH);
+    free(dir);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
