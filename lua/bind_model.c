@@ -93,6 +93,8 @@ static int l_model(lua_State *L)
         m->path = NULL;
         if (err.code == UC_ENOTFOUND) /* the recipe names what is not there */
             err.code = UC_EUSAGE;
+        if (!err.fix[0])
+            uc_fix(&err, "the checkpoint is damaged or incomplete: get it again");
         uc_lua_throw(L, &err);
     }
     json_t *d = uc_arch_describe(m->arch);

@@ -7,6 +7,7 @@ local M = {}
 
 local RNG_SEED = 1 -- labels that the model samples for itself; statistics do not depend on the user's seed
 local BYTES_PER_TOKEN = 3.5 -- for predictions only
+local KEPT_HIDDEN = 256e6 -- bytes of hidden states that may stay in the cache after a build
 
 local function short(name)
   return (name:gsub("^model%.", ""):gsub("%.weight$", ""))
@@ -77,13 +78,14 @@ end
 
 local function moments_bytes(n) return 24 + 4 * n * (n + 1) end
 
--- The calibration shards: slices of the texts in recipe order, at most the mix's budget of tokens.
+-- The calibration shards: slices of the texts in recipe order. A budget of tokens is shared out by
+-- weight, evenly over the files of a pattern; each file gives whole shards until its share is met.
 local function shards(mix)
   local out, total = {}, 0
   for _, text in ipairs(mix.texts) do total = total + text.weight end
   for _, text in ipairs(mix.texts) do
-    local room = mix.tokens and mix.tokens * 4 * text.weight / total
     for _, path in ipairs(text.paths) do
+      local room = mix.tokens and mix.tokens * 4 * text.weight / total / #text.paths
       for i, slice in ipairs(uc.slices(path, text.format, mix.shard_bytes)) do
         if room and room <= 0 then break end
         if room then room = room - slice.bytes end
@@ -100,8 +102,20 @@ local function shards(mix)
   return out
 end
 
+-- Hidden states are the bulk of what a build writes. Small ones stay, so that a changed layer reruns
+-- from there on; large ones go after their last use, and are made again from the start when needed.
+local function hidden_retention(s, mix, set)
+  local tokens = 0
+  for _, shard in ipairs(set) do
+    local n = shard.bytes / BYTES_PER_TOKEN
+    tokens = tokens + n + math.min(n, mix.grad_windows * mix.seqlen)
+  end
+  local total = tokens * s.model.hidden * 4 * s.model.n_layers
+  return total <= KEPT_HIDDEN and "cache" or "transient"
+end
+
 -- Forward over one shard: second moments of every linear's input, layer by layer.
-local function capture(s, mix, shard)
+local function capture(s, mix, shard, kept)
   local m, n_tok = s.model, shard.bytes / BYTES_PER_TOKEN
   local x_bytes = n_tok * m.hidden * 4
   local tok = uc.action {
@@ -113,7 +127,7 @@ local function capture(s, mix, shard)
   local x = uc.action {
     op = "embed", name = "embed " .. shard.name, params = { arch = m.arch },
     inputs = { ids = tok.ids, ["w/embed"] = s.refs[m.embed] },
-    outputs = { x = { "transient", bytes = x_bytes } }, memory = 2 * x_bytes + 20e6, work = x_bytes,
+    outputs = { x = { kept, bytes = x_bytes } }, memory = 2 * x_bytes + 20e6, work = x_bytes,
   }.x
   shard.counts, shard.layers = tok.counts, {}
   for i, layer in ipairs(m.layers) do
@@ -122,8 +136,8 @@ local function capture(s, mix, shard)
       outputs["s." .. tap] = { "cache", bytes = moments_bytes(width) }
       square = square + width * width
     end
-    outputs.x = { "transient", bytes = x_bytes }
-    outputs.g = { "transient", bytes = mix.grad_windows * mix.seqlen * m.hidden * 4 }
+    outputs.x = { kept, bytes = x_bytes }
+    outputs.g = { kept, bytes = mix.grad_windows * mix.seqlen * m.hidden * 4 }
     inputs.x = x
     local c = uc.action {
       op = "capture", name = string.format("capture layers.%d %s", i - 1, shard.name),
@@ -139,7 +153,7 @@ local function capture(s, mix, shard)
     op = "capture_head", name = "capture head " .. shard.name,
     params = { arch = m.arch, seqlen = mix.seqlen, grad_windows = mix.grad_windows },
     inputs = { x = x, ["w/final_norm"] = s.refs[m.final_norm] },
-    outputs = { g = { "transient", bytes = mix.grad_windows * mix.seqlen * m.hidden * 4 },
+    outputs = { g = { kept, bytes = mix.grad_windows * mix.seqlen * m.hidden * 4 },
       ["s.head"] = { "cache", bytes = moments_bytes(m.hidden) } },
     threads = 64, memory = 2 * x_bytes + 60e6, work = n_tok * m.hidden * m.hidden,
   }
@@ -348,7 +362,7 @@ local function assemble(spec, s, coded, kept, patch, sizes)
   local inputs = { patch = patch, config = uc.file(s.model.dir .. "/config.json") }
   local infos = {}
   for _, t in ipairs(coded) do
-    inputs["stream/" .. t.name] = t.stream
+    inputs["stream/" .. t.name], inputs["info/" .. t.name] = t.stream, t.info
     infos["info/" .. t.name] = t.info
   end
   for name in pairs(kept) do inputs["raw/" .. name] = s.refs[name] end
@@ -462,8 +476,9 @@ end
 function M.build(spec)
   local s = open_source(spec)
   local set = shards(spec.calibrate)
+  local kept_hidden = hidden_retention(s, spec.calibrate, set)
   for _, shard in ipairs(set) do
-    capture(s, spec.calibrate, shard)
+    capture(s, spec.calibrate, shard, kept_hidden)
     sensitivity(s, spec.calibrate, shard)
   end
   local kept, scales = overridden(s, spec.tensors)

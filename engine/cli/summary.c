@@ -53,6 +53,8 @@ void uc_summary_print(const struct uc_cli *cli, const struct uc_summary *s)
     uc_str_bytes(rss, s->peak_rss);
     if (!s->n_ran && !s->changed)
         printf("%s: nothing had to be done (%s)\n", s->name, took);
+    else if (!s->changed)
+        printf("%s: still right; %zu actions ran to see that (%s)\n", s->name, s->n_ran, took);
     else
         printf("%s: built in %s\n", s->name, took);
     if (s->manifest)
