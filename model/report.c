@@ -36,7 +36,7 @@ static double f_same_top(const struct uc_token_score *s)
 
 static double f_overlap(const struct uc_token_score *s)
 {
-    return s->top10_overlap / 10.0;
+    return s->top10_overlap;
 }
 
 static double f_ref_top_in_10(const struct uc_token_score *s)
@@ -188,14 +188,14 @@ static void set_protocol(json_t *o, const struct uc_eval *e, size_t n)
 static int set_pair(json_t *o, const struct uc_eval *e, const struct uc_token_score *s, size_t n,
                     uint64_t text_bytes, struct uc_err *err)
 {
-    struct mean nll = mean_of(s, n, f_nll);
+    struct mean nll = mean_of(s, n, f_nll), overlap = mean_of(s, n, f_overlap);
 
     set(o, "nll", nll);
     set(o, "ppl", exp_of(nll));
     set(o, "ppl_ratio", exp_of(mean_of(s, n, f_nll_diff)));
     set(o, "kld_mean", mean_of(s, n, f_kld));
     set(o, "top1_agreement", mean_of(s, n, f_same_top));
-    set(o, "top10_agreement", mean_of(s, n, f_overlap));
+    set(o, "top10_agreement", (struct mean){overlap.value / 10, overlap.se / 10});
     set(o, "source_top1_in_top10", mean_of(s, n, f_ref_top_in_10));
     set(o, "t1", mean_of(s, n, f_hit1));
     set(o, "t10", mean_of(s, n, f_hit10));

@@ -36,7 +36,7 @@ static const char *data_path(const char *name)
         snprintf(p, sizeof(path[0]), "%s/../shared/data/%s", src, name);
     if (access(p, R_OK) == 0)
         return p;
-    print_message("SKIPPED: %s is not there (set UC_TEST_DATA; docs/testing.md)\n", p);
+    print_message("SKIPPED: %s is not there (set UC_TEST_DATA)\n", p);
     skip();
     return NULL;
 }
