@@ -414,7 +414,8 @@ static int read_chunk(const struct uc_coded *c, uint32_t k, uint64_t row0, uint6
     float step;
 
     last = last < c->info.m ? last : c->info.m;
-    if (uc_crc32(0, p, (size_t)(end - p)) != coded_u32(c->table + (size_t)CODED_CHUNK_ENTRY * k + 4))
+    if (uc_crc32(0, p, (size_t)(end - p)) !=
+        coded_u32(c->table + (size_t)CODED_CHUNK_ENTRY * k + 4))
         return uc_fail(err, UC_ECORRUPT, "coded weights: checksum of chunk %u does not match", k);
     dec_init(&d, RANS_LANES, p, end);
     for (uint64_t r = first; r < last; r++) {

@@ -1,7 +1,8 @@
 /*
  * The coded-weights stream "UCA1" (docs/format.md): one matrix [m, n] as entropy-coded integers
  * with row and column steps and row and column contexts. It is the content of a U8 tensor of
- * the artifact's model.safetensors. Rows lie in chunks that decode independently, each with a CRC-32.
+ * the artifact's model.safetensors. Rows lie in chunks that decode independently, each with a
+ * CRC-32.
  *
  * Reading trusts nothing: every length, index and checksum is tested before it is used. Memory is
  * bounded by m + n and the stream's own size; a few bytes can claim many rows, so a reader compares
@@ -28,10 +29,10 @@ struct uc_coded_info {
     uint64_t m, n; /* rows (outputs), columns (inputs) */
     uint32_t chunk_rows;
     uint32_t n_chunks;
-    unsigned shape;        /* table family, 0 .. UC_CODED_SHAPES - 1 */
-    int log2_c;            /* level C the encoder was given: log2, in 1/256 */
-    uint64_t side_bytes;   /* header, chunk table, steps and classes */
-    uint64_t chunk_bytes;  /* codes */
+    unsigned shape;       /* table family, 0 .. UC_CODED_SHAPES - 1 */
+    int log2_c;           /* level C the encoder was given: log2, in 1/256 */
+    uint64_t side_bytes;  /* header, chunk table, steps and classes */
+    uint64_t chunk_bytes; /* codes */
 };
 
 /* Reads and checks the header and the chunk table only. UC_ECORRUPT says what is wrong. */
@@ -51,8 +52,8 @@ int uc_coded_rows(const struct uc_coded *c, uint64_t row0, uint64_t n_rows, uint
 
 /* 2^(step / 32) as the stream means it: fp32, exact power of two times a constant. */
 float uc_coded_step(int step);
-/* The reconstruction of one code: fp32(code) times fp32(row step times column step), rounded to bf16;
- * every rounding is to nearest even. */
+/* The reconstruction of one code: fp32(code) times fp32(row step times column step), rounded to
+ * bf16; every rounding is to nearest even. */
 uint16_t uc_coded_value(int32_t code, float row_step, float col_step);
 
 /* open, rows, close in one call. */

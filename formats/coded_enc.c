@@ -273,8 +273,8 @@ static int put_side(const struct uc_coded_side *s, struct uc_buf *out, struct uc
     }
     for (int a = CODED_ARRAYS; rc == 0 && a-- > 0;)
         for (size_t i = n[a]; rc == 0 && i-- > 0;)
-            rc = enc_code(&e, 0, &models[head[a].table >> 5].c[head[a].table & 31], 0, r[a][i],
-                          err);
+            rc =
+                enc_code(&e, 0, &models[head[a].table >> 5].c[head[a].table & 31], 0, r[a][i], err);
     if (rc == 0)
         rc = enc_finish(&e, 1, out, err);
     for (int a = 0; a < CODED_ARRAYS; a++)

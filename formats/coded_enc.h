@@ -12,8 +12,8 @@
 #include "formats/coded.h"
 
 /* What a stream says besides its codes. Steps: log2 in 1/32; the step of weight (o, j) is
- * uc_coded_step(row_step[o]) * uc_coded_step(col_step[j]). Classes: the codes of (o, j) have an rms of about
- * 2^((row_class[o] + col_class[j] - 20) / 4). */
+ * uc_coded_step(row_step[o]) * uc_coded_step(col_step[j]). Classes: the codes of (o, j) have an rms
+ * of about 2^((row_class[o] + col_class[j] - 20) / 4). */
 struct uc_coded_side {
     uint64_t m, n;
     uint32_t chunk_rows;

@@ -47,8 +47,8 @@ static inline int32_t coded_link(int16_t step)
 /* Appends the header of a stream whose chunk table and side information are body[0..n). */
 void coded_header_put(const struct coded_header *h, const uint8_t *body, size_t n,
                       struct uc_buf *out);
-/* Reads p[0..32); the caller checks the values. crc: that of the first 28 bytes, to be continued over
- * chunk table and side information and compared with stored. */
+/* Reads p[0..32); the caller checks the values. crc: that of the first 28 bytes, to be continued
+ * over chunk table and side information and compared with stored. */
 void coded_header_get(struct coded_header *h, const uint8_t *p, uint32_t *crc, uint32_t *stored);
 void coded_array_put(const struct coded_array *a, struct uc_buf *out);
 void coded_array_get(struct coded_array *a, const uint8_t *p);

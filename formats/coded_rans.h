@@ -1,6 +1,6 @@
 /*
- * The symbol layer of the coded-weights stream: interleaved rANS with 32-bit states, renormalised by
- * 16 bits, frequencies of 14 bits (docs/format.md, "Symbols"). Internal to formats/coded*.c.
+ * The symbol layer of the coded-weights stream: interleaved rANS with 32-bit states, renormalised
+ * by 16 bits, frequencies of 14 bits (docs/format.md, "Symbols"). Internal to formats/coded*.c.
  * Source: Duda 2013 (asymmetric numeral systems); Giesen 2014 (interleaved entropy coders).
  */
 #ifndef UC_FORMATS_CODED_RANS_H
@@ -12,11 +12,11 @@
 #include "formats/coded_tables.h"
 
 enum {
-    RANS_LOW = 1 << 16,       /* states lie in [2^16, 2^32) between symbols */
-    RANS_LANES = 4,           /* states of a chunk of codes; side information uses one */
+    RANS_LOW = 1 << 16, /* states lie in [2^16, 2^32) between symbols */
+    RANS_LANES = 4,     /* states of a chunk of codes; side information uses one */
     RANS_ESCAPE = 2 * UC_CODED_K + 1,
     RANS_SYMBOLS = 2 * UC_CODED_K + 2, /* -31 .. 31, escape */
-    RANS_RAW_MAX = 12,        /* bits of one uniform symbol */
+    RANS_RAW_MAX = 12,                 /* bits of one uniform symbol */
     CODED_SHIFT_MAX = 20,
     CODED_CODE_MAX = 1 << 24, /* largest magnitude of a code */
 };

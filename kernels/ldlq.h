@@ -1,7 +1,7 @@
 /*
- * LDLQ with entropy-coded integers: rounds rows of weights to multiples of their steps, column after
- * column, each column's target moved by the errors of those already rounded, so that the error
- * in the metric S = L L^T is L_jj^2 (y - v)^2 summed over columns. Exactness: E.
+ * LDLQ with entropy-coded integers: rounds rows of weights to multiples of their steps, column
+ * after column, each column's target moved by the errors of those already rounded, so that the
+ * error in the metric S = L L^T is L_jj^2 (y - v)^2 summed over columns. Exactness: E.
  *
  * Columns are counted in the order of rounding, t = n - 1 - j for column j, so that every sum runs
  * upwards: acc_t = fma(a[s][t], e_s, acc), s = 0 .. t - 1, one fp32 chain whatever the blocking.
@@ -32,7 +32,7 @@ enum {
  * Rows that do not exist are rows of zeros with step 1. */
 struct uc_ldlq_tile {
     size_t n, n_panels;
-    const float *a;              /* [n, n]: a[s][t] = L[n-1-s][n-1-t] for t > s; the rest is not read */
+    const float *a; /* [n, n]: a[s][t] = L[n-1-s][n-1-t] for t > s; the rest is not read */
     const float *diag, *inv_diag; /* [n] L_jj and its reciprocal */
     const float *col_step, *col_inv;
     const int32_t *col_class;

@@ -1,4 +1,5 @@
-/* One tile of uc_ldlq: blocks of columns are rounded, then pushed into the sums of all later ones. */
+/* One tile of uc_ldlq: blocks of columns are rounded, then pushed into the sums of all later ones.
+ */
 #include "kernels/ldlq_impl.h"
 #include "kernels/vec_tile.h"
 

@@ -65,7 +65,7 @@ def frequencies(tau, sigma):
 
 
 def main():
-    print("/* Frequencies of the coded-weights stream: made by tools/gen_coded_tables.py, see there. */")
+    print("/* Constants of the coded-weights stream: made by tools/gen_coded_tables.py. */")
     print('#include "formats/coded_tables.h"\n')
     print("const uint16_t uc_coded_freq[UC_CODED_SHAPES][UC_CODED_CLASSES][UC_CODED_K + 2] = {")
     for tau in TAUS:
@@ -84,7 +84,8 @@ def main():
     print("};\n")
     print("const uint32_t uc_coded_pow[32] = {")
     for i in range(0, 32, 8):
-        words = [struct.unpack("<I", struct.pack("<f", 2.0 ** (j / 32)))[0] for j in range(i, i + 8)]
+        powers = [2.0 ** (j / 32) for j in range(i, i + 8)]
+        words = [struct.unpack("<I", struct.pack("<f", x))[0] for x in powers]
         print("    " + " ".join(f"0x{w:08x}," for w in words))
     print("};")
 

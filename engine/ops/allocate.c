@@ -89,17 +89,18 @@ static double total_bytes(const struct curve *c, size_t n, double fixed, int x)
     return bits / 8 + fixed;
 }
 
-static int unreachable(const struct curve *c, size_t n, double target,
-                       double low, double high, struct uc_err *err)
+static int unreachable(const struct curve *c, size_t n, double target, double low, double high,
+                       struct uc_err *err)
 {
     double weights = 0;
 
     for (size_t i = 0; i < n; i++)
         weights += c[i].n ? c[i].weights : 0;
-    uc_fail(err, UC_EUSAGE,
-            "%.3f bits per weight cannot be reached: with this model and these options the file can "
-            "have %.3f to %.3f",
-            8 * target / weights, 8 * low / weights, 8 * high / weights);
+    uc_fail(
+        err, UC_EUSAGE,
+        "%.3f bits per weight cannot be reached: with this model and these options the file can "
+        "have %.3f to %.3f",
+        8 * target / weights, 8 * low / weights, 8 * high / weights);
     return uc_fix(err, "choose a bpw inside that interval");
 }
 

@@ -174,15 +174,16 @@ static int write_config(struct assembly *a, struct uc_err *err)
 
 static json_t *describe(const struct ta_stream *s)
 {
-    static const char *const copied[] = {"damage", "relative_error", "escapes", "sha256", "kind",
-                                         "payload_bytes", "side_bytes", "log2_c_256"};
+    static const char *const copied[] = {"damage", "relative_error", "escapes",    "sha256",
+                                         "kind",   "payload_bytes",  "side_bytes", "log2_c_256"};
     struct uc_coded_info info;
     json_t *v;
 
     if (uc_coded_info(s->data, s->size, &info, NULL) < 0)
         return NULL;
     v = json_pack("{s:I,s:[I,I],s:f}", "bytes", (json_int_t)s->size, "shape", (json_int_t)info.m,
-                  (json_int_t)info.n, "bpw", 8.0 * (double)s->size / ((double)info.m * (double)info.n));
+                  (json_int_t)info.n, "bpw",
+                  8.0 * (double)s->size / ((double)info.m * (double)info.n));
     for (size_t k = 0; s->info && k < UC_COUNT(copied); k++)
         if (json_object_get(s->info, copied[k]))
             json_object_set(v, copied[k], json_object_get(s->info, copied[k]));

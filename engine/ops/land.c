@@ -2,9 +2,9 @@
  * land: the estimates behind the level are good to a few thousandths; this re-codes a few tensors
  * one by one, slightly finer or coarser, until the file is as large as it may be.
  *
- * Each step takes the smallest tensor not yet changed that can take up the gap within 1/8 octave, or
- * the largest when none can, and codes it at the level that its weights promise to close the gap.
- * The order depends on sizes and names only, so equal inputs give equal bytes.
+ * Each step takes the smallest tensor not yet changed that can take up the gap within 1/8 octave,
+ * or the largest when none can, and codes it at the level that its weights promise to close the
+ * gap. The order depends on sizes and names only, so equal inputs give equal bytes.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -11,7 +11,8 @@
 #include "kernels/fmath.h"
 
 /* log2 C around the level of about 2.8 bits, in 1/256: from 8 bits to next to nothing. */
-static const int offsets[] = {-1280, -896, -640, -448, -288, -144, 0, 144, 288, 448, 704, 1024, 1536};
+static const int offsets[] = {-1280, -896, -640, -448, -288, -144, 0,
+                              144,   288,  448,  704,  1024, 1536};
 enum { POINTS = sizeof(offsets) / sizeof(offsets[0]) };
 
 static size_t sample_rows(const struct ta_tensor *t)
@@ -54,8 +55,8 @@ static int middle_level(const struct ta_tensor *t, struct uc_err *err)
 }
 
 /* Bits of the whole tensor from those of `count` rows. A column's class fitted to few rows looks
- * cheaper than it will be: half a nat in theory, 1.15 bits measured. Side information: step and class
- * take about 4.5 bits. */
+ * cheaper than it will be: half a nat in theory, 1.15 bits measured. Side information: step and
+ * class take about 4.5 bits. */
 static double whole_bits(const struct ta_tensor *t, double bits, size_t count)
 {
     double m = (double)t->m, n = (double)t->n, share = m / (double)count;

@@ -12,7 +12,8 @@
 #include "kernels/convert.h"
 #include "kernels/fmath.h"
 
-/* Slope of distortion over rate of an entropy-coded uniform quantizer, steps^2 per bit: 2 ln 2 / 12. */
+/* Slope of distortion over rate of an entropy-coded uniform quantizer, steps^2 per bit: 2 ln 2
+ * / 12. */
 static const double TA_LAMBDA = 0.11552453009332421;
 /* The step of a table whose rows are tokens: its damage is underestimated (measured over predicted
  * KLD 3.3, body 1.75; research/track-a-prototype.md, "What it taught"). */
@@ -301,8 +302,8 @@ int ta_plan_init(struct ta_plan *p, const struct ta_tensor *t, int log2_c, struc
         return err->code;
     }
     for (size_t o = 0; o < t->m; o++)
-        p->row_step[o] = on_grid(-16 * uc_log2(t->h[o] / t->h_median), t->row_unit, -ROW_RANGE,
-                                 ROW_RANGE);
+        p->row_step[o] =
+            on_grid(-16 * uc_log2(t->h[o] / t->h_median), t->row_unit, -ROW_RANGE, ROW_RANGE);
     for (size_t j = 0; j < t->n; j++) {
         size_t s = t->n - 1 - j;
         p->col_step[j] = on_grid(32 * (level - uc_log2(t->diag[s])), t->col_unit, low,

@@ -37,11 +37,11 @@ struct ta_tensor {
     const uint8_t *data; /* borrowed from the input */
     bool embed;
     double scale;
-    double *h, h_median;              /* [m], > 0 */
-    float *a, *diag, *inv_diag;       /* uc_ldlq_factor */
-    float *noise;                     /* [n] in rounding order: variance that feedback adds, steps^2 */
-    int row_unit, col_unit;           /* grids of the steps, in 1/32 octave */
-    size_t *by_h;                     /* rows sorted by h: what samples are drawn from */
+    double *h, h_median;        /* [m], > 0 */
+    float *a, *diag, *inv_diag; /* uc_ldlq_factor */
+    float *noise;               /* [n] in rounding order: variance that feedback adds, steps^2 */
+    int row_unit, col_unit;     /* grids of the steps, in 1/32 octave */
+    size_t *by_h;               /* rows sorted by h: what samples are drawn from */
 };
 
 /* Costs of codes and the rounding rule, from the coder's tables. */

@@ -17,8 +17,9 @@ static int16_t class_of(double variance)
     double v = 2 * uc_log2(variance > 1e-12 ? variance : 1e-12);
     int c = (int)(v + 4096.5) - 4096;
 
-    return (int16_t)(c < UC_CODED_CLASS_MIN ? UC_CODED_CLASS_MIN
-                                            : c > UC_CODED_CLASS_MAX ? UC_CODED_CLASS_MAX : c);
+    return (int16_t)(c < UC_CODED_CLASS_MIN   ? UC_CODED_CLASS_MIN
+                     : c > UC_CODED_CLASS_MAX ? UC_CODED_CLASS_MAX
+                                              : c);
 }
 
 void ta_load_row(const struct ta_tensor *t, size_t o, float *row)
@@ -166,7 +167,8 @@ uint64_t ta_fit_row(int16_t *row_class, const struct ta_plan *p, const struct ta
     uint64_t least = row_cost(best, p, t, tables, codes), cost;
 
     for (int way = -1; way <= 1; way += 2)
-        for (int c = *row_class + way; c >= UC_CODED_CLASS_MIN && c <= UC_CODED_CLASS_MAX; c += way) {
+        for (int c = *row_class + way; c >= UC_CODED_CLASS_MIN && c <= UC_CODED_CLASS_MAX;
+             c += way) {
             cost = row_cost(c, p, t, tables, codes);
             if (cost >= least)
                 break;
@@ -235,8 +237,8 @@ static uint64_t fit_rows(struct sample *s)
     uint64_t cost = 0;
 
     for (size_t i = 0; i < s->count; i++)
-        cost += ta_fit_row(&s->p->row_class[s->rows[i]], s->p, s->t, s->tables,
-                           s->codes + i * s->t->n);
+        cost +=
+            ta_fit_row(&s->p->row_class[s->rows[i]], s->p, s->t, s->tables, s->codes + i * s->t->n);
     return cost;
 }
 

@@ -1,7 +1,7 @@
 /*
- * What land hands to assemble and verify: the streams that replace others so that the file meets its
- * budget. u64 length of a JSON header, the header {"tensors": {name: {"offset", "size", "info"}}},
- * then the streams; offsets count from the first byte after the header.
+ * What land hands to assemble and verify: the streams that replace others so that the file meets
+ * its budget. u64 length of a JSON header, the header {"tensors": {name: {"offset", "size",
+ * "info"}}}, then the streams; offsets count from the first byte after the header.
  */
 #ifndef UC_OPS_TRACK_A_PATCH_H
 #define UC_OPS_TRACK_A_PATCH_H

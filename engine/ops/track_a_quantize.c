@@ -70,8 +70,8 @@ static int job_init(struct quantize_job *job, struct uc_pool *pool, struct uc_er
     if (rc == 0)
         rc = uc_alloc(&job->scratch, job->threads, sizeof(*job->scratch), "threads", err);
     for (size_t k = 0; rc == 0 && k < job->threads; k++)
-        rc = ta_scratch_init(&job->scratch[k], t->n, job->chunk_rows < t->m ? job->chunk_rows : t->m,
-                             err);
+        rc = ta_scratch_init(&job->scratch[k], t->n,
+                             job->chunk_rows < t->m ? job->chunk_rows : t->m, err);
     for (size_t k = 0; rc == 0 && k < job->n_chunks; k++)
         uc_buf_init(&job->chunks[k], SIZE_MAX / 2);
     return rc;
@@ -165,9 +165,9 @@ static int make_info(const struct quantize_job *job, const struct ta_result *r,
     *out = json_pack(
         "{s:I,s:I,s:s,s:f,s:I,s:f,s:I,s:I,s:I,s:f,s:i,s:f,s:s}", "bytes", (json_int_t)stream->len,
         "cols", (json_int_t)t->n, "kind", t->embed ? "embed" : "linear", "bpw",
-        8.0 * (double)stream->len / ((double)t->m * (double)t->n), "escapes", (json_int_t)r->escapes,
-        "damage", r->damage, "log2_c_256", (json_int_t)job->p->log2_c, "payload_bytes",
-        (json_int_t)info.chunk_bytes, "rows", (json_int_t)t->m, "relative_error",
+        8.0 * (double)stream->len / ((double)t->m * (double)t->n), "escapes",
+        (json_int_t)r->escapes, "damage", r->damage, "log2_c_256", (json_int_t)job->p->log2_c,
+        "payload_bytes", (json_int_t)info.chunk_bytes, "rows", (json_int_t)t->m, "relative_error",
         r->weight2 > 0 ? r->square / r->weight2 : 0.0, "shape", (int)job->p->shape, "scale",
         t->scale, "sha256", hex);
     if (!*out)

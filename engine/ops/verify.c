@@ -1,6 +1,6 @@
 /*
- * verify: reads the file that was written, checks every chunk, decodes every coded tensor and compares
- * the digests of the reconstructions with those that quantize saw.
+ * verify: reads the file that was written, checks every chunk, decodes every coded tensor and
+ * compares the digests of the reconstructions with those that quantize saw.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* The coded-weights reader on any bytes. Checksums are made right, or no input would get past them. */
+/* The coded-weights reader on any bytes. Checksums are made right, or no input would get past them.
+ */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -63,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct uc_coded_info info;
     struct uc_err err;
-    uint8_t *s = malloc(size ? size : 1); /* of its exact size, so that a read past the end is seen */
+    uint8_t *s =
+        malloc(size ? size : 1); /* of its exact size, so that a read past the end is seen */
     uint16_t *rows;
 
     if (!s)

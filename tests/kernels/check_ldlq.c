@@ -42,8 +42,8 @@ static void reference(const struct uc_ldlq_tile *q)
                 acc = fmaf(q->a[s * q->n + t], w[s * 16], acc);
             float y = fmaf(acc, q->inv_diag[t], w[t * 16]);
             float step = q->row_step[o] * q->col_step[t];
-            int32_t code = code_for(q, y * (q->row_inv[o] * q->col_inv[t]),
-                                    q->row_class[o] + q->col_class[t]);
+            int32_t code =
+                code_for(q, y * (q->row_inv[o] * q->col_inv[t]), q->row_class[o] + q->col_class[t]);
             float v = bf16((float)code * step), d = (y - v) * q->diag[t];
             w[t * 16] -= v;
             memcpy(&k[t * 16], &code, 4);
@@ -171,8 +171,8 @@ static void bench(void)
             check_use(v);
             memset(q.w, 0, 64 * q.n * 4);
             snprintf(what, sizeof(what), "ldlq 64 rows, n %zu", q.n);
-            check_bench_flops(what, v, 64.0 * (double)q.n * (double)q.n,
-                              check_time(bench_tile, &q), false);
+            check_bench_flops(what, v, 64.0 * (double)q.n * (double)q.n, check_time(bench_tile, &q),
+                              false);
         }
         check_release();
     }

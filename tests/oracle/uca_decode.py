@@ -20,7 +20,8 @@ def constants():
     freq, power = text.split("uc_coded_pow")
     numbers = [int(x) for x in re.findall(r"\b\d+\b", freq[freq.index("= {"):])]
     assert len(numbers) == 8 * 32 * 33
-    tables = [[numbers[(s * 32 + c) * 33:(s * 32 + c) * 33 + 33] for c in range(32)] for s in range(8)]
+    rows = [numbers[i:i + 33] for i in range(0, len(numbers), 33)]
+    tables = [rows[s * 32:s * 32 + 32] for s in range(8)]
     return tables, [int(x, 16) for x in re.findall(r"0x[0-9a-f]+", power)]
 
 
@@ -88,7 +89,7 @@ def f32(x):
 
 
 def power(e):
-    return struct.unpack("<f", struct.pack("<I", POW[e % 32] + (e // 32) * (1 << 23) & 0xFFFFFFFF))[0]
+    return struct.unpack("<f", struct.pack("<I", POW[e % 32] + (e // 32) * (1 << 23)))[0]
 
 
 def bf16(x):
@@ -112,7 +113,8 @@ def side_information(data, m, n):
 
 
 def decode(s):
-    magic, version, mode, shape, m, n, chunk_rows, _, side_len, crc = struct.unpack_from("<4sHBBIIIiII", s)
+    head = struct.unpack_from("<4sHBBIIIiII", s)
+    magic, version, mode, shape, m, n, chunk_rows, _, side_len, crc = head
     assert magic == b"UCA1" and version == 1 and mode in (0, 255)
     n_chunks = -(-m // chunk_rows)
     side = 32 + 8 * n_chunks

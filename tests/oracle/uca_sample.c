@@ -47,21 +47,23 @@ static int write_sample(const char *dir, int index, const struct shape *s, struc
     int16_t *a[4] = {fill(s->m, 1, -64, 9, 4), fill(s->m, 2, 6, 8, 1), fill(s->n, 3, -220, 40, 1),
                      fill(s->n, 4, 10, s->large, 4)};
     int32_t *codes = make_codes(s);
-    struct uc_coded_side side = {s->m, s->n, s->chunk_rows, UC_CODED_SCALAR, s->shape, -3200,
-                                 a[0], a[1], a[2], a[3]};
+    struct uc_coded_side side = {s->m, s->n, s->chunk_rows, UC_CODED_SCALAR, s->shape, -3200, a[0],
+                                 a[1], a[2], a[3]};
     struct uc_coded_coder *coder = uc_coded_coder_new(s->shape, err);
     size_t n_chunks = (s->m - 1) / s->chunk_rows + 1;
     struct uc_buf *chunks = uc_xcalloc(n_chunks, sizeof(*chunks)), out;
     uint16_t *rows = uc_xcalloc((size_t)s->m * s->n, sizeof(*rows));
-    char *path = uc_xasprintf("%s/%d.uca", dir, index), *plain = uc_xasprintf("%s/%d.bf16", dir, index);
+    char *path = uc_xasprintf("%s/%d.uca", dir, index),
+         *plain = uc_xasprintf("%s/%d.bf16", dir, index);
     int rc = coder ? 0 : err->code;
 
     uc_buf_init(&out, 0);
     for (size_t k = 0; rc == 0 && k < n_chunks; k++) {
         size_t first = k * s->chunk_rows, left = s->m - first;
         uc_buf_init(&chunks[k], 0);
-        rc = uc_coded_put_chunk(coder, a[1] + first, a[3], left < s->chunk_rows ? left : s->chunk_rows,
-                                s->n, codes + first * s->n, &chunks[k], err);
+        rc = uc_coded_put_chunk(coder, a[1] + first, a[3],
+                                left < s->chunk_rows ? left : s->chunk_rows, s->n,
+                                codes + first * s->n, &chunks[k], err);
     }
     if (rc == 0)
         rc = uc_coded_put_stream(&side, chunks, n_chunks, &out, err);
@@ -88,7 +90,8 @@ static int write_sample(const char *dir, int index, const struct shape *s, struc
 int main(int argc, char **argv)
 {
     static const struct shape shapes[] = {
-        {1, 1, 1, 0, 1}, {37, 23, 16, 1, 4}, {64, 48, 64, 3, 6}, {5, 90, 2, 5, 12}, {40, 30, 7, 7, 23},
+        {1, 1, 1, 0, 1},   {37, 23, 16, 1, 4}, {64, 48, 64, 3, 6},
+        {5, 90, 2, 5, 12}, {40, 30, 7, 7, 23},
     };
     struct uc_err err;
 

@@ -100,10 +100,9 @@ static void check_rows(const struct matrix *a, const struct uc_buf *s, uint64_t 
     assert_int_equal(uc_coded_decode_rows(s->data, s->len, row0, rows, out, &err), 0);
     for (uint64_t r = 0; r < rows; r++)
         for (uint64_t j = 0; j < a->n; j++)
-            assert_int_equal(out[r * a->n + j],
-                             uc_coded_value(a->codes[(row0 + r) * a->n + j],
-                                            uc_coded_step(a->side[0][row0 + r]),
-                                            uc_coded_step(a->side[2][j])));
+            assert_int_equal(out[r * a->n + j], uc_coded_value(a->codes[(row0 + r) * a->n + j],
+                                                               uc_coded_step(a->side[0][row0 + r]),
+                                                               uc_coded_step(a->side[2][j])));
     free(out);
 }
 
@@ -161,7 +160,7 @@ static void test_huge_codes(void **state)
         a.codes[7] = 1 << 24;
         a.codes[8] = -(1 << 24);
         for (int i = 0; i < 50; i++)
-            a.side[1][i] = (int16_t)class;
+            a.side[1][i] = (int16_t) class;
         round_trip(a);
     }
 }

@@ -1,4 +1,5 @@
-/* The method's ops on small tensors with made-up statistics: same bytes always, right bytes at last. */
+/* The method's ops on small tensors with made-up statistics: same bytes always, right bytes at
+ * last. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -196,7 +197,8 @@ static double damage_of(const struct sample *s)
         for (size_t j = 0; j < s->n; j++) {
             double sum = 0;
             for (size_t i = j; i < s->n; i++) {
-                uint32_t a = (uint32_t)s->w[o * s->n + i] << 16, b = (uint32_t)v[o * s->n + i] << 16;
+                uint32_t a = (uint32_t)s->w[o * s->n + i] << 16,
+                         b = (uint32_t)v[o * s->n + i] << 16;
                 float fa, fb;
                 memcpy(&fa, &a, 4);
                 memcpy(&fb, &b, 4);
