@@ -8,7 +8,7 @@
 #include "base/digest.h"
 #include "formats/coded.h"
 
-enum { HEAD = 32, ROWS_MAX = 64, WEIGHTS_MAX = 1 << 11 };
+enum { HEAD = 32, ROWS_MAX = 64, WEIGHTS_MAX = 1 << 12 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
