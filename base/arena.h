@@ -17,6 +17,6 @@ void *uc_arena_alloc(struct uc_arena *a, size_t n);
 char *uc_arena_strdup(struct uc_arena *a, const char *s);
 char *uc_arena_strndup(struct uc_arena *a, const char *s, size_t n);
 char *uc_arena_printf(struct uc_arena *a, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((format(printf, 2, 3), nonnull(2)));
 
 #endif
