@@ -42,10 +42,10 @@ static bool is_empty_or_missing(const char *dir)
     return empty;
 }
 
-/* Reads the format file, or writes it into a folder that holds nothing yet. */
-static int check_format(const char *dir, struct uc_err *err)
+/* The format file of a cache, the first thing that is written into a new one. */
+static int read_format(const char *dir, const char *path, struct uc_err *err)
 {
-    char *path = uc_path_join(dir, "format"), *text = NULL;
+    char *text = NULL;
     size_t n;
     int rc = uc_read_file(path, 4096, &text, &n, err);
 
@@ -54,17 +54,28 @@ static int check_format(const char *dir, struct uc_err *err)
         rc = uc_fail(err, UC_EBUSY, "%s: the cache has format '%.60s', this uc knows '%.*s'", dir,
                      text, (int)strlen(format_text) - 1, format_text);
         uc_fix(err, "use the version of uc that made it, or another folder with --cache DIR");
+    }
+    free(text);
+    return rc;
+}
+
+/* Reads the format file, or writes it into a folder that holds nothing yet. */
+static int check_format(const char *dir, struct uc_err *err)
+{
+    char *path = uc_path_join(dir, "format");
+    int rc = read_format(dir, path, err);
+
+    if (rc == UC_ENOTFOUND && is_empty_or_missing(dir)) {
+        rc = uc_mkdirs(dir, err);
+        if (rc == 0)
+            rc = uc_write_file(path, format_text, strlen(format_text), true, err);
     } else if (rc == UC_ENOTFOUND) {
-        if (is_empty_or_missing(dir)) {
-            rc = uc_mkdirs(dir, err);
-            if (rc == 0)
-                rc = uc_write_file(path, format_text, strlen(format_text), true, err);
-        } else {
+        rc = read_format(dir, path, err); /* another process may have made it since */
+        if (rc == UC_ENOTFOUND) {
             rc = uc_fail(err, UC_EUSAGE, "%s: is not empty and holds no uc cache", dir);
             uc_fix(err, "name an empty or new folder with --cache DIR");
         }
     }
-    free(text);
     free(path);
     return rc;
 }

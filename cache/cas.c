@@ -153,8 +153,7 @@ static int publish_one(struct uc_cache *c, const struct uc_cas_new *b, struct uc
     return rc;
 }
 
-int uc_cas_publish(struct uc_cache *c, const struct uc_cas_new *blobs, size_t n,
-                   struct uc_err *err)
+int uc_cas_publish(struct uc_cache *c, const struct uc_cas_new *blobs, size_t n, struct uc_err *err)
 {
     int rc = 0;
 

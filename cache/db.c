@@ -145,7 +145,7 @@ static int open_at(struct uc_db *db, bool *fresh)
     return rc;
 }
 
-/* Nothing in the index is irreplaceable: a damaged one, or one of another version, is moved aside. */
+/* Nothing in the index is irreplaceable: a damaged one, or another version's, is moved aside. */
 static void reopen(struct uc_db *db, bool *fresh)
 {
     int rc = open_at(db, fresh);

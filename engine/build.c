@@ -19,7 +19,7 @@
 
 enum { TICK_MS = 100, GONE_MS = 1, SUMMARY_MAX = 16 << 20, SAMPLE_ONE_IN = 100, MAX_RETRIES = 3 };
 static const double flush_seconds = 1.0;
-static const uint64_t sample_max = 64 << 20; /* larger blobs are left to fsck and to their readers */
+static const uint64_t sample_max = 64 << 20; /* larger blobs are left to their readers */
 
 void uc_builder_emit(struct uc_builder *b, struct uc_event *ev)
 {
@@ -72,8 +72,8 @@ static void flush(struct uc_builder *b)
         } else {
             uc_db_result_used(db, &k->key);
         }
-        bool same = uc_db_last_get(db, b->r.scope, a->name, &last, &text) &&
-                    uc_digest_eq(&last, &k->key);
+        bool same =
+            uc_db_last_get(db, b->r.scope, a->name, &last, &text) && uc_digest_eq(&last, &k->key);
         free(text);
         if (same)
             continue;
@@ -238,8 +238,11 @@ static void world_skipped(void *arg, uint32_t id)
 
 static void take_progress(struct uc_builder *b, struct uc_worker *w)
 {
-    struct uc_event ev = {.kind = UC_EV_PROGRESS, .action = w->action, .done = w->done,
-                          .total = w->total, .unit = w->unit};
+    struct uc_event ev = {.kind = UC_EV_PROGRESS,
+                          .action = w->action,
+                          .done = w->done,
+                          .total = w->total,
+                          .unit = w->unit};
 
     if (w->progressed)
         uc_builder_emit(b, &ev);
@@ -349,8 +352,8 @@ static int write_target(struct uc_builder *b, const struct uc_target *t, bool *c
     for (size_t i = 0; i < t->n_files; i++) {
         const struct uc_ref *ref = &t->files[i].ref;
         struct uc_target_file *f = &files[i];
-        *f = (struct uc_target_file){t->files[i].name, ref->path, ref->offset, ref->size,
-                                     ref->data, ref->digest, false};
+        *f = (struct uc_target_file){t->files[i].name, ref->path,   ref->offset, ref->size,
+                                     ref->data,        ref->digest, false};
         if (ref->kind == UC_REF_OUTPUT) {
             const struct uc_known_output *o = uc_resolver_ref(&b->r, ref);
             paths[i] = uc_cas_path(b->cache, &o->digest);
@@ -399,8 +402,7 @@ static int finish_targets(struct uc_builder *b, const struct uc_target *const *t
         struct uc_event ev = {.kind = UC_EV_TARGET, .target = targets[i]};
         if (!is_complete(b, targets[i]))
             continue;
-        if (targets[i]->dir &&
-            write_target(b, targets[i], &b->res->targets[i].changed, &err) < 0) {
+        if (targets[i]->dir && write_target(b, targets[i], &b->res->targets[i].changed, &err) < 0) {
             if (!b->failed)
                 *b->err = err;
             b->failed = true;
@@ -471,7 +473,7 @@ static void name_build(struct uc_builder *b)
 
 static void setup(struct uc_builder *b, const struct uc_target *const *targets, size_t n)
 {
-    static const struct uc_sched_world verbs = {NULL,        world_lookup, world_present,
+    static const struct uc_sched_world verbs = {NULL,       world_lookup, world_present,
                                                 world_drop, world_start,  world_skipped};
     struct uc_sched_world world = verbs;
     size_t n_actions = b->g->n_actions;
@@ -534,8 +536,12 @@ int uc_build(struct uc_cache *cache, const struct uc_graph *g,
              struct uc_build_result *res, struct uc_err *err)
 {
     struct uc_err local;
-    struct uc_builder b = {.cache = cache, .g = g, .opts = opts, .res = res,
-                           .err = err ? err : &local, .presence = {.fd = -1}};
+    struct uc_builder b = {.cache = cache,
+                           .g = g,
+                           .opts = opts,
+                           .res = res,
+                           .err = err ? err : &local,
+                           .presence = {.fd = -1}};
     struct uc_event plan = {.kind = UC_EV_PLAN}, done = {.kind = UC_EV_DONE};
     double began = uc_now();
     int rc = 0;

@@ -71,12 +71,12 @@ struct uc_event {
 };
 
 struct uc_build_opts {
-    int jobs;              /* cores to use; 0: all that this process may use */
-    uint64_t memory;       /* bytes that running workers may need together; 0: most of the RAM */
-    bool keep_going;       /* run what does not depend on a failed action */
-    const char *force;     /* pattern over op or action names that run even when they would hit */
-    const char *until;     /* pattern over op or action names: stop there, write no target */
-    const char *scope;     /* recipe path: "changed" compares with the last build of this scope */
+    int jobs;          /* cores to use; 0: all that this process may use */
+    uint64_t memory;   /* bytes that running workers may need together; 0: most of the RAM */
+    bool keep_going;   /* run what does not depend on a failed action */
+    const char *force; /* pattern over op or action names that run even when they would hit */
+    const char *until; /* pattern over op or action names: stop there, write no target */
+    const char *scope; /* recipe path: "changed" compares with the last build of this scope */
     const volatile sig_atomic_t *interrupts; /* 1: finish what runs, 2: stop now; may be NULL */
     void (*event)(void *arg, const struct uc_event *ev); /* may be NULL */
     void *arg;
@@ -85,7 +85,7 @@ struct uc_build_opts {
 struct uc_action_result {
     enum uc_outcome outcome;
     enum uc_why why;
-    double seconds, cpu; /* wall and processor time; of a hit: when it was made, and 0 */
+    double seconds, cpu;  /* wall and processor time; of a hit: when it was made, and 0 */
     struct uc_digest key; /* zero when it was never known */
 };
 
@@ -95,10 +95,10 @@ struct uc_target_result {
 };
 
 struct uc_build_result {
-    char id[40]; /* names builds/<id>.ndjson in the cache folder */
+    char id[40];      /* names builds/<id>.ndjson in the cache folder */
     size_t n_actions; /* entries that targets need; n_hit + n_ran + ... of them */
     size_t n_hit, n_ran, n_adopted, n_failed, n_skipped;
-    double seconds, saved_seconds; /* wall; what the hits cost when they were made */
+    double seconds, saved_seconds;    /* wall; what the hits cost when they were made */
     struct uc_action_result *actions; /* by action id, graph->n_actions entries */
     struct uc_target_result *targets; /* in the order given */
     size_t n_targets;
@@ -123,7 +123,7 @@ enum uc_plan_state {
 struct uc_plan_action {
     enum uc_plan_state state;
     enum uc_why why;
-    char *detail; /* owned by the plan; may be NULL */
+    char *detail;         /* owned by the plan; may be NULL */
     double predicted;     /* seconds */
     bool from_history;    /* predicted from past runs of its op, not from its declared work */
     struct uc_digest key; /* HIT and RUN */

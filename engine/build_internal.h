@@ -33,19 +33,19 @@ struct uc_builder {
     struct uc_sched *sched;
     struct uc_events events;
     struct uc_presence presence;
-    char *scratch;  /* <cache>/scratch/<build id> */
-    char *me;       /* names this build to others */
-    uint8_t *used;  /* by action id */
+    char *scratch; /* <cache>/scratch/<build id> */
+    char *me;      /* names this build to others */
+    uint8_t *used; /* by action id */
     double *predicted, work_left;
     bool *from_history;
-    bool *told_wait;  /* the user knows whom the action waits for */
+    bool *told_wait;   /* the user knows whom the action waits for */
     uint32_t *retries; /* by action id: how often its inputs got lost */
     struct uc_running *running;
     size_t n_running;
     uint32_t *pending; /* ended actions that the index does not know yet */
     size_t n_pending;
-    double flushed; /* when the index was last told */
-    uint64_t dice;  /* draws the hits that are read */
+    double flushed;             /* when the index was last told */
+    uint64_t dice;              /* draws the hits that are read */
     struct uc_digest *leftover; /* blobs that could not be deleted beside other builds */
     size_t n_leftover, cap_leftover;
 };

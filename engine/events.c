@@ -11,8 +11,8 @@
 
 const char *uc_why_word(enum uc_why why)
 {
-    static const char *const words[] = {"", "never built", "changed", "evicted", "corrupt",
-                                        "forced"};
+    static const char *const words[] = {"",        "never built", "changed",
+                                        "evicted", "corrupt",     "forced"};
 
     return words[why];
 }

@@ -207,8 +207,7 @@ const struct uc_action *uc_graph_find(const struct uc_graph *g, const char *name
     return id ? &g->actions[id - 1] : NULL;
 }
 
-const struct uc_output *uc_graph_output(const struct uc_graph *g, uint32_t action,
-                                        const char *name)
+const struct uc_output *uc_graph_output(const struct uc_graph *g, uint32_t action, const char *name)
 {
     const struct uc_action *a = &g->actions[action];
 
@@ -225,8 +224,7 @@ static void mark(uint8_t *needed, const struct uc_input *in, size_t n)
             needed[in[i].ref.action] = 1;
 }
 
-void uc_graph_closure(const struct uc_graph *g, const struct uc_target *t, uint32_t *ids,
-                      size_t *n)
+void uc_graph_closure(const struct uc_graph *g, const struct uc_target *t, uint32_t *ids, size_t *n)
 {
     uint8_t *needed = uc_xcalloc(g->n_actions + 1, 1);
 

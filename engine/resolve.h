@@ -19,7 +19,7 @@ struct uc_known {
     struct uc_digest key;
     enum uc_why why;
     char *detail;
-    double seconds; /* what the stored result cost */
+    double seconds;         /* what the stored result cost */
     struct uc_fident ident; /* of stat_path */
     json_t *digests;        /* fingerprint: its output */
 };

@@ -45,8 +45,7 @@ static int add_source(struct uc_builder *b, struct uc_running *run, const struct
     for (size_t i = run->n_sources; i-- > 0;)
         if (strcmp(run->sources[i].path, ref->path) == 0)
             return 0;
-    run->sources =
-        uc_xrealloc(run->sources, (run->n_sources + 1) * sizeof(*run->sources));
+    run->sources = uc_xrealloc(run->sources, (run->n_sources + 1) * sizeof(*run->sources));
     s = &run->sources[run->n_sources];
     s->path = ref->path;
     rc = uc_fident_get(ref->path, &s->ident, err);
@@ -189,8 +188,11 @@ static void explain_rerun(struct uc_builder *b, uint32_t id)
 static void tell_start(struct uc_builder *b, uint32_t id, int threads)
 {
     const struct uc_known *k = &b->r.known[id];
-    struct uc_event ev = {.kind = UC_EV_START, .action = &b->g->actions[id], .why = k->why,
-                          .detail = k->detail, .threads = threads};
+    struct uc_event ev = {.kind = UC_EV_START,
+                          .action = &b->g->actions[id],
+                          .why = k->why,
+                          .detail = k->detail,
+                          .threads = threads};
 
     ev.predicted = b->from_history[id] ? b->predicted[id] : 0;
     uc_builder_emit(b, &ev);
@@ -240,13 +242,12 @@ static bool recover_input(struct uc_builder *b, struct uc_running *run)
     char hex[UC_HEX_LEN + 1];
 
     if ((size_t)w->bad_input >= w->action->n_inputs || in->ref.kind != UC_REF_OUTPUT ||
-         b->retries[run->id]++ >= MAX_RETRIES + w->action->n_inputs)
+        b->retries[run->id]++ >= MAX_RETRIES + w->action->n_inputs)
         return false;
     o = uc_resolver_ref(&b->r, &in->ref);
     uc_builder_warn(b, "blob %.16s is %s and was dropped: '%s' of %s is made again",
-                    uc_digest_hex(&o->digest, hex),
-                    w->err.code == UC_ECORRUPT ? "damaged" : "gone", in->ref.output,
-                    b->g->actions[in->ref.action].name);
+                    uc_digest_hex(&o->digest, hex), w->err.code == UC_ECORRUPT ? "damaged" : "gone",
+                    in->ref.output, b->g->actions[in->ref.action].name);
     uc_cas_drop(b->cache, &o->digest);
     uc_resolver_blob(&b->r, &o->digest)->vouched = false;
     b->r.known[in->ref.action].corrupt = w->err.code == UC_ECORRUPT;
@@ -274,8 +275,9 @@ static bool compare_with_known(struct uc_builder *b, uint32_t id, const struct u
         if (uc_digest_eq(&o->digest, &made[i].digest))
             continue;
         differs = true;
-        uc_builder_warn(b, "same key, other bytes: '%s' of %s was %.16s and is %.16s now; op %s is "
-                           "not deterministic",
+        uc_builder_warn(b,
+                        "same key, other bytes: '%s' of %s was %.16s and is %.16s now; op %s is "
+                        "not deterministic",
                         a->outputs[i].name, a->name, uc_digest_hex(&o->digest, was),
                         uc_digest_hex(&made[i].digest, is), a->op);
     }
@@ -288,18 +290,23 @@ static int put_record(struct uc_builder *b, uint32_t id, const struct uc_worker 
     static const char *const retention[] = {"keep", "cache", "transient"};
     const struct uc_action *a = &b->g->actions[id];
     struct uc_result_output *outs = uc_xcalloc(a->n_outputs + 1, sizeof(*outs));
-    struct uc_result rec = {.key = b->r.known[id].key, .op = a->op,
-                            .version = uc_op_find(a->op)->version, .outputs = outs,
-                            .n_outputs = a->n_outputs, .seconds = w->seconds, .cpu = w->cpu,
-                            .peak_rss = w->peak_rss, .work = a->work, .threads = a->threads,
+    struct uc_result rec = {.key = b->r.known[id].key,
+                            .op = a->op,
+                            .version = uc_op_find(a->op)->version,
+                            .outputs = outs,
+                            .n_outputs = a->n_outputs,
+                            .seconds = w->seconds,
+                            .cpu = w->cpu,
+                            .peak_rss = w->peak_rss,
+                            .work = a->work,
+                            .threads = a->threads,
                             .metrics = w->metrics};
     bool sync = false;
     int rc;
 
     for (size_t i = 0; i < a->n_outputs; i++) {
         outs[i] = (struct uc_result_output){a->outputs[i].name, w->outputs[i].digest,
-                                            w->outputs[i].size,
-                                            retention[a->outputs[i].retention]};
+                                            w->outputs[i].size, retention[a->outputs[i].retention]};
         sync = sync || w->outputs[i].sync;
     }
     rc = uc_ac_put(b->cache, &rec, sync, err);
@@ -374,8 +381,8 @@ void uc_run_finish(struct uc_builder *b, size_t i)
     struct uc_worker *w = run.worker;
     uint32_t id = run.id;
     struct uc_known *k = &b->r.known[id];
-    struct uc_event ev = {.seconds = w->seconds, .cpu = w->cpu, .peak_rss = w->peak_rss,
-                          .why = k->why};
+    struct uc_event ev = {
+        .seconds = w->seconds, .cpu = w->cpu, .peak_rss = w->peak_rss, .why = k->why};
     struct uc_err err = {0};
     bool changed = false, ok;
     char *log;

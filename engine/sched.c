@@ -15,10 +15,10 @@ struct edge {
 
 struct node {
     enum uc_sched_state state;
-    bool known;   /* the digests of its outputs are known */
-    bool settled; /* it gave back its claims on its inputs: it will not ask for them */
-    bool queued;  /* stands in todo */
-    bool in_heap; /* stands in ready, perhaps no longer ready: then it is passed over */
+    bool known;            /* the digests of its outputs are known */
+    bool settled;          /* it gave back its claims on its inputs: it will not ask for them */
+    bool queued;           /* stands in todo */
+    bool in_heap;          /* stands in ready, perhaps no longer ready: then it is passed over */
     uint32_t digests_left; /* edges whose producer is not known */
     uint32_t blobs_left;   /* in NEED: edges whose producer has yet to run */
     uint32_t absent;       /* in HIT: outputs that are gone and may still be asked for */
@@ -426,8 +426,7 @@ static void ask_for_inputs(struct uc_sched *s, uint32_t id)
         const struct edge *in = &s->edges[e];
         enum uc_sched_state p = s->nodes[in->producer].state;
         if (in->output != NO_OUTPUT && (p == UC_S_HIT || p == UC_S_RAN) &&
-            !s->world.present(s->world.arg, in->producer,
-                              in->output - s->first_out[in->producer]))
+            !s->world.present(s->world.arg, in->producer, in->output - s->first_out[in->producer]))
             need(s, in->producer);
     }
     if (s->nodes[id].state != UC_S_NEED || s->nodes[id].blobs_left)

@@ -66,7 +66,7 @@ void uc_sched_resolve(struct uc_sched *s);
 void uc_sched_start(struct uc_sched *s);
 /* A running action ended well (ok), with other digests than known before (changed), or failed. */
 void uc_sched_done(struct uc_sched *s, uint32_t id, bool ok, bool changed);
-/* A running action could not run because bytes of its inputs were lost: they are asked for again. */
+/* A running action could not run because bytes of its inputs were lost: asks for them again. */
 void uc_sched_again(struct uc_sched *s, uint32_t id);
 /* A wanted output got lost after its action had ended. */
 void uc_sched_lost(struct uc_sched *s, uint32_t id);

@@ -202,7 +202,7 @@ static int take_place(const char *partial, const char *dir, bool exists, struct 
     }
     if (renameat2(AT_FDCWD, partial, AT_FDCWD, dir, RENAME_EXCHANGE) == 0)
         return 0;
-    /* File systems without exchange: for an instant there is no folder at all, never half of one. */
+    /* No exchange on this file system: for an instant there is no folder, never half of one. */
     aside = uc_xasprintf("%s.old", partial);
     if (rename(dir, aside) < 0)
         rc = uc_fail_errno(err, "%s: rename aside", dir);

@@ -45,8 +45,8 @@ static json_t *job_json(const struct uc_job *job)
         char *path = uc_xasprintf("%s/out.%zu", job->scratch, i);
         json_object_set_new(e, "name", json_string(a->outputs[i].name));
         json_object_set_new(e, "path", json_string(path));
-        json_object_set_new(
-            e, "sync", json_boolean(job->sync && a->outputs[i].retention != UC_TRANSIENT));
+        json_object_set_new(e, "sync",
+                            json_boolean(job->sync && a->outputs[i].retention != UC_TRANSIENT));
         json_array_append_new(outputs, e);
         free(path);
     }
@@ -204,8 +204,7 @@ static void take_reports(struct uc_worker *w)
             break;
         uc_buf_add(&w->lines, chunk, (size_t)n);
     }
-    while (w->lines.len > used &&
-           (end = memchr(w->lines.data + used, '\n', w->lines.len - used))) {
+    while (w->lines.len > used && (end = memchr(w->lines.data + used, '\n', w->lines.len - used))) {
         size_t n = (size_t)((uint8_t *)end - w->lines.data) - used;
         take_line(w, (char *)w->lines.data + used, n);
         used += n + 1;

@@ -22,7 +22,7 @@
 int uc_worker_main(void);
 
 struct uc_job_input {
-    struct uc_op_input in; /* data is not used */
+    struct uc_op_input in;          /* data is not used */
     const struct uc_digest *verify; /* the worker checks the bytes against it first; may be NULL */
 };
 
@@ -30,7 +30,7 @@ struct uc_job {
     const struct uc_action *action;
     const struct uc_job_input *inputs; /* in the order of action->inputs, then stat_path's file */
     size_t n_inputs;
-    const char *scratch;               /* empty folder on the cache's file system */
+    const char *scratch; /* empty folder on the cache's file system */
     int threads;
     bool sync; /* outputs that are not transient are synced to disk */
 };

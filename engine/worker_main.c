@@ -103,8 +103,9 @@ static int open_input(struct task *t, size_t i, const json_t *e, struct uc_err *
     if (uc_digest_eq(&want, &got))
         return 0;
     t->bad_input = (int)i;
-    return uc_fail(err, UC_ECORRUPT, "input '%s': the bytes of %s are not those it was planned with",
-                   in->name, in->path);
+    return uc_fail(err, UC_ECORRUPT,
+                   "input '%s': the bytes of %s are not those it was planned with", in->name,
+                   in->path);
 }
 
 static int open_job(struct task *t, struct uc_err *err)
@@ -227,8 +228,8 @@ int uc_worker_main(void)
         report(json_pack("{s:{s:O,s:O,s:I}}", "done", "outputs", outputs, "metrics", t.ctx.metrics,
                          "peak_rss", (json_int_t)peak_rss()));
     } else {
-        report(json_pack("{s:{s:i,s:s,s:s,s:i}}", "error", "code", rc, "msg",
-                         make_utf8(err.msg), "fix", make_utf8(err.fix), "bad_input", t.bad_input));
+        report(json_pack("{s:{s:i,s:s,s:s,s:i}}", "error", "code", rc, "msg", make_utf8(err.msg),
+                         "fix", make_utf8(err.fix), "bad_input", t.bad_input));
     }
     json_decref(outputs);
     json_decref(t.ctx.metrics);

@@ -187,8 +187,15 @@ static uint32_t add(struct fixture *f, struct uc_graph *g, const char *op, const
                     const char *text, struct uc_input *in, size_t n_in, struct uc_output *out,
                     size_t n_out)
 {
-    struct uc_action a = {.op = op, .name = name, .inputs = in, .n_inputs = n_in, .outputs = out,
-                          .n_outputs = n_out, .threads = 2, .memory = 1 << 20, .work = 1e6};
+    struct uc_action a = {.op = op,
+                          .name = name,
+                          .inputs = in,
+                          .n_inputs = n_in,
+                          .outputs = out,
+                          .n_outputs = n_out,
+                          .threads = 2,
+                          .memory = 1 << 20,
+                          .work = 1e6};
     struct uc_err err = {0};
     uint32_t id;
 
@@ -222,8 +229,11 @@ static void add_target(struct fixture *f, struct uc_graph *g, uint32_t assemble)
         {"report/r.json", output_of(assemble, "report")},
         {"text/copy.txt", slice_of(f->text)},
     };
-    struct uc_target t = {.name = "out", .dir = f->no_target_dir ? NULL : f->out, .files = files,
-                          .n_files = UC_COUNT(files), .summary = "report/r.json"};
+    struct uc_target t = {.name = "out",
+                          .dir = f->no_target_dir ? NULL : f->out,
+                          .files = files,
+                          .n_files = UC_COUNT(files),
+                          .summary = "report/r.json"};
     struct uc_err err = {0};
 
     uc_digest_of(manifest, strlen(manifest), &files[1].ref.digest);
@@ -245,9 +255,15 @@ void fixture_graph(struct fixture *f, struct uc_graph *g)
     fp = add(f, g, "fingerprint", "fingerprint", "", NULL, 0, &digests, 1);
     for (int k = 0; k < LAYERS; k++) {
         snprintf(tensor, sizeof(tensor), "t%d", k);
-        struct uc_ref w = {.kind = UC_REF_TENSOR, .action = fp, .output = tensor,
-                           .path = f->source, .offset = 4 * (uint64_t)k, .size = 4,
-                           .dtype = "U8", .n_dim = 1, .shape = {4}};
+        struct uc_ref w = {.kind = UC_REF_TENSOR,
+                           .action = fp,
+                           .output = tensor,
+                           .path = f->source,
+                           .offset = 4 * (uint64_t)k,
+                           .size = 4,
+                           .dtype = "U8",
+                           .n_dim = 1,
+                           .shape = {4}};
         struct uc_input in[2] = {{"w", w}, {"x", slice_of(f->text)}};
         if (k)
             in[1].ref = output_of(layer[k - 1], "x");

@@ -22,13 +22,13 @@
 enum { LAYERS = 4, N_ACTIONS = 1 + LAYERS + LAYERS + 1 };
 
 struct fixture {
-    char dir[64];                                 /* temporary folder, removed at the end */
+    char dir[64]; /* temporary folder, removed at the end */
     char cache_dir[96], source[96], text[96], out[96];
     /* the recipe */
-    int bits;            /* parameter of quantize */
-    const char *note;    /* parameter of assemble */
-    int ms;              /* how long each action takes at least */
-    const char *bad;     /* name of the action that misbehaves, and how: see op_make */
+    int bits;         /* parameter of quantize */
+    const char *note; /* parameter of assemble */
+    int ms;           /* how long each action takes at least */
+    const char *bad;  /* name of the action that misbehaves, and how: see op_make */
     const char *how;
     bool no_target_dir;
     /* options of the next build */
@@ -37,7 +37,7 @@ struct fixture {
     /* the last build */
     struct uc_build_result res;
     struct uc_err err;
-    char ran[2000];   /* names of the actions that ran, in the order of the graph: " a b c" */
+    char ran[2000]; /* names of the actions that ran, in the order of the graph: " a b c" */
     char warned[4000];
     char log[200];
     char waited[400];

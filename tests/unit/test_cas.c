@@ -144,9 +144,16 @@ static void test_file_changed_after_sealing(void **state)
 static void put_record(struct place *p, const struct uc_digest *key)
 {
     struct uc_result_output out = {.name = "x", .size = 5, .retention = "transient"};
-    struct uc_result r = {.key = *key, .op = "capture", .version = 3, .outputs = &out,
-                          .n_outputs = 1, .seconds = 1.5, .cpu = 1.25, .work = 1024,
-                          .peak_rss = 99, .threads = 2};
+    struct uc_result r = {.key = *key,
+                          .op = "capture",
+                          .version = 3,
+                          .outputs = &out,
+                          .n_outputs = 1,
+                          .seconds = 1.5,
+                          .cpu = 1.25,
+                          .work = 1024,
+                          .peak_rss = 99,
+                          .threads = 2};
     struct uc_err err;
 
     uc_digest_of("hello", 5, &out.digest);

@@ -20,8 +20,8 @@ static struct uc_output outs[2] = {{"y", UC_KEEP, 5}, {"x", UC_TRANSIENT, 7}};
 static int add(struct uc_graph *g, const char *op, const char *name, struct uc_input *in, size_t n,
                struct uc_err *err)
 {
-    struct uc_action a = {.op = op, .name = name, .inputs = in, .n_inputs = n, .outputs = outs,
-                          .n_outputs = 2};
+    struct uc_action a = {
+        .op = op, .name = name, .inputs = in, .n_inputs = n, .outputs = outs, .n_outputs = 2};
     uint32_t id;
 
     a.params = json_pack("{s:i}", "bits", 3);

@@ -18,8 +18,10 @@ static struct uc_digest digests[2] = {{{1}}, {{2}}};
 
 static struct uc_action action_with(const char *params)
 {
-    return (struct uc_action){.op = "op", .params = uc_json_parse(params, strlen(params), "p", NULL),
-                              .inputs = inputs, .n_inputs = 2};
+    return (struct uc_action){.op = "op",
+                              .params = uc_json_parse(params, strlen(params), "p", NULL),
+                              .inputs = inputs,
+                              .n_inputs = 2};
 }
 
 static void key_of_params(const char *params, struct uc_digest *out)
@@ -63,8 +65,8 @@ static void test_encoding_is_pinned(void **state)
     char hex[UC_HEX_LEN + 1];
 
     key_of_params("{\"bits\":3,\"damp\":0.01,\"name\":\"x\",\"on\":true,\"list\":[1,null]}", &d);
-    assert_string_equal(uc_digest_hex(&d, hex), 
-        "7846c066bf867752377f44d598c09d2ab5cf9fd80952ea46e2fa0ec56e5e4a28");
+    assert_string_equal(uc_digest_hex(&d, hex),
+                        "7846c066bf867752377f44d598c09d2ab5cf9fd80952ea46e2fa0ec56e5e4a28");
 }
 
 static void test_other_fields(void **state)

@@ -18,12 +18,13 @@ const struct uc_op *const uc_ops[] = {&fake, NULL};
 enum { MAX_ACTIONS = 64, MAX_OUTPUTS = 3, MAX_RECORDS = 65536 };
 
 /* A cache of numbers: records by key, blobs by digest. A run of action id produces for output o the
- * digest mix(content[id], o, key without the version), so a new version alone gives the old bytes. */
+ * digest mix(key without the version, o), so a new version alone gives the old bytes. */
 struct world {
     struct uc_graph g;
     struct uc_sched *s;
     unsigned version[MAX_ACTIONS], content[MAX_ACTIONS];
-    bool fails[MAX_ACTIONS], busy[MAX_ACTIONS], noisy[MAX_ACTIONS]; /* noisy: other bytes each time */
+    bool fails[MAX_ACTIONS], busy[MAX_ACTIONS];
+    bool noisy[MAX_ACTIONS]; /* other bytes each time */
     bool may_be_noisy;
     uint64_t noise;
     uint64_t key[MAX_ACTIONS], inputs_mix[MAX_ACTIONS], digest[MAX_ACTIONS][MAX_OUTPUTS];
@@ -227,8 +228,14 @@ static uint32_t add(struct world *w, enum uc_retention retention, double work,
 {
     struct uc_input in[MAX_ACTIONS];
     struct uc_output out = {"out", retention, 0};
-    struct uc_action a = {.op = "fake", .inputs = in, .n_inputs = n, .outputs = &out,
-                          .n_outputs = 1, .threads = 4, .memory = 10, .work = work};
+    struct uc_action a = {.op = "fake",
+                          .inputs = in,
+                          .n_inputs = n,
+                          .outputs = &out,
+                          .n_outputs = 1,
+                          .threads = 4,
+                          .memory = 10,
+                          .work = work};
     char name[32], in_name[MAX_ACTIONS][12];
     struct uc_err err;
     uint32_t id;
@@ -237,8 +244,8 @@ static uint32_t add(struct world *w, enum uc_retention retention, double work,
     a.name = name;
     for (size_t i = 0; i < n; i++) {
         snprintf(in_name[i], sizeof(in_name[i]), "i%zu", i);
-        in[i] = (struct uc_input){in_name[i], {.kind = UC_REF_OUTPUT, .action = producers[i],
-                                               .output = "out"}};
+        in[i] = (struct uc_input){in_name[i],
+                                  {.kind = UC_REF_OUTPUT, .action = producers[i], .output = "out"}};
     }
     assert_int_equal(uc_graph_add(&w->g, &a, &id, &err), 0);
     return id;
