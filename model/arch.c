@@ -382,13 +382,16 @@ json_t *uc_arch_describe(const struct uc_arch *a)
 {
     const struct uc_family *f = a->family;
     json_t *layers = json_array();
+    json_int_t activations = 0;
 
     for (uint32_t i = 0; i < a->n_layers; i++)
         json_array_append_new(layers, describe_layer(a, (int)i));
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:b, s:o, s:s, s:s, s:o, s:o}", "model_type",
+    for (size_t i = 0; i < a->block.n_slots; i++)
+        activations += a->block.width[i];
+    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:b, s:o, s:s, s:s, s:o, s:o}", "model_type",
                      f->model_type, "vocab", (int)a->vocab, "hidden", (int)a->block.hidden,
-                     "n_layers", (int)a->n_layers, "max_positions", (int)a->max_positions, "tied",
-                     (int)a->tied, "arch", uc_arch_config_digest_params(a), "embed", f->embed,
+                     "n_layers", (int)a->n_layers, "max_positions", (int)a->max_positions,
+                     "activations", activations, "tied", (int)a->tied, "arch", uc_arch_config_digest_params(a), "embed", f->embed,
                      "final_norm", f->final_norm, "head",
                      a->tied ? json_null() : json_string(f->head), "layers", layers);
 }

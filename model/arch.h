@@ -126,8 +126,9 @@ const char *uc_arch_tensor_name(const struct uc_arch *a, int layer, const char *
 /* Checkpoints may hold it and nothing reads it (stored rotary tables, a copy of a tied head). */
 bool uc_arch_ignores(const struct uc_arch *a, const char *tensor);
 
-/* The description that the planner reads: model_type, sizes, arch, names, and
- * per layer the tensors by role and the roles by tap. Caller json_decref()s. */
+/* The description that the planner reads: model_type, sizes, arch, names, and per layer the tensors
+ * by role and the roles by tap. "activations": floats per token that a block's forward pass holds,
+ * for predicting memory (a batch is uc_batch_tokens; backward twice that). Caller json_decref()s. */
 json_t *uc_arch_describe(const struct uc_arch *a);
 /* `arch` of the description alone: what actions carry as params.arch. Caller json_decref()s. */
 json_t *uc_arch_config_digest_params(const struct uc_arch *a);

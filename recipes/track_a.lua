@@ -7,6 +7,7 @@ local M = {}
 
 local RNG_SEED = 1 -- labels that the model samples for itself; statistics do not depend on the user's seed
 local BYTES_PER_TOKEN = 3.5 -- for predictions only
+local BATCH = 2048 -- tokens that the ops hold at a time (docs/blobs.md), for predictions only
 local KEPT_HIDDEN = 256e6 -- bytes of hidden states that may stay in the cache after a build
 
 local function short(name)
@@ -143,7 +144,8 @@ local function capture(s, mix, shard, kept)
       op = "capture", name = string.format("capture layers.%d %s", i - 1, shard.name),
       params = { arch = m.arch, seqlen = mix.seqlen, grad_windows = mix.grad_windows },
       inputs = inputs, outputs = outputs, threads = 64,
-      memory = 2 * x_bytes + 6 * s.layer_weights + 8 * square + 60e6,
+      memory = x_bytes + 4 * math.max(BATCH, mix.seqlen) * m.activations + 6 * s.layer_weights
+        + 8 * square + 60e6,
       work = n_tok * (2 * s.layer_linear + square + 2 * mix.seqlen * m.hidden),
     }
     shard.layers[i] = { capture = c }
@@ -190,7 +192,8 @@ local function sensitivity(s, mix, shard)
       op = "sensitivity", name = string.format("sensitivity layers.%d %s", i - 1, shard.name),
       params = { arch = m.arch, seqlen = mix.seqlen },
       inputs = inputs, outputs = outputs, threads = 64,
-      memory = 4 * x_bytes + 8 * s.layer_weights + 8 * square + 80e6,
+      memory = 4 * x_bytes + 8 * math.max(BATCH, mix.seqlen) * m.activations + 10 * s.layer_weights
+        + 8 * square + 40e6,
       work = n_tok * (6 * s.layer_linear + square + 6 * mix.seqlen * m.hidden),
     }
     shard.layers[i].sensitivity = a
