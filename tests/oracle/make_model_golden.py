@@ -2,16 +2,21 @@
 """Makes tests/golden/model.safetensors: a random two-layer Llama with what the engine must compute
 on it, by an independent float64 forward and backward pass in numpy.
 
-    make_model_golden.py [OUTPUT]
+    make_model_golden.py            writes it
+    make_model_golden.py --check    fails when what is there differs
 
-The gradients are checked against finite differences before anything is written. Weights, embedding
-and ids are exact in fp32; results are float64. Needs numpy and safetensors.
+The gradients are checked against finite differences first. Weights, embedding and ids are exact in
+fp32; results are float64. Needs numpy and safetensors.
 """
 import os
 import sys
 
-import numpy as np
-from safetensors.numpy import save_file
+try:
+    import numpy as np
+    from safetensors.numpy import load_file, save_file
+except ImportError as e:
+    print(f"SKIPPED: {e}")
+    sys.exit(77)
 
 HIDDEN, HEADS, KV, DIM, INTER, VOCAB, LAYERS = 16, 4, 2, 4, 24, 40, 2
 SEQLEN, TOKENS, THETA, EPS, SEED = 10, 23, 10000.0, 1e-5, 7
@@ -222,9 +227,7 @@ def results(model, ids):
     return out
 
 
-def main():
-    here = os.path.dirname(os.path.abspath(__file__))
-    path = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "../golden/model.safetensors")
+def make_golden():
     rng = np.random.default_rng(20)
     model = make_model(rng)
     ids = rng.integers(0, VOCAB, TOKENS)
@@ -235,7 +238,28 @@ def main():
     for role in ("embed", "final_norm", "head"):
         out[f"w/{role}"] = model[role]
     out["ids"] = ids.astype(np.uint32)
-    save_file(out, path, {"format": "pt"})
+    return out
+
+
+def same(a, b):
+    """float64 sums may differ in their last bits between numpy builds; weights may not."""
+    if a.dtype != np.float64:
+        return a.dtype == b.dtype and np.array_equal(a, b)
+    return a.shape == b.shape and np.abs(a - b).max() <= 1e-10 * np.abs(b).max()
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    path = os.path.join(here, "../golden/model.safetensors")
+    golden = make_golden()
+    if sys.argv[1:] != ["--check"]:
+        save_file(golden, path, {"format": "pt"})
+        return
+    there = load_file(path)
+    assert sorted(there) == sorted(golden), "other tensors"
+    wrong = [name for name in sorted(golden) if not same(there[name], golden[name])]
+    assert not wrong, f"differ: {wrong}"
+    print(f"{len(golden)} tensors as they were made")
 
 
 main()
