@@ -82,7 +82,7 @@ void coded_header_get(struct coded_header *h, const uint8_t *p, uint32_t *crc, u
 
 void coded_array_put(const struct coded_array *a, struct uc_buf *out)
 {
-    uc_buf_addc(out, a->flags | a->unit << 2);
+    uc_buf_addc(out, a->flags | a->unit << 2 | a->offset << 5);
     uc_buf_addc(out, a->table);
     uc_buf_add_u16(out, (uint16_t)a->base);
 }
@@ -90,7 +90,8 @@ void coded_array_put(const struct coded_array *a, struct uc_buf *out)
 void coded_array_get(struct coded_array *a, const uint8_t *p)
 {
     a->flags = p[0] & 3;
-    a->unit = p[0] >> 2;
+    a->unit = p[0] >> 2 & 7;
+    a->offset = p[0] >> 5;
     a->table = p[1];
     a->base = (int16_t)(p[2] | p[3] << 8);
 }
@@ -270,7 +271,7 @@ static int read_array(struct rans_dec *d, const struct coded_array *a, const str
 
     for (size_t i = 0; i < n; i++) {
         int64_t z = last + dec_code(d, 0, c, 0);
-        int64_t v = coded_array_linked(a) ? z - coded_link(steps[i]) : z * (1 << a->unit);
+        int64_t v = coded_array_linked(a) ? z - coded_link(steps[i]) : z * (1 << a->unit) + a->offset;
         if (d->bad || v < low || v > high)
             return -1;
         x[i] = (int16_t)v;
@@ -298,7 +299,7 @@ static int read_side(struct uc_coded *c, const uint8_t *p, size_t len, struct uc
         struct coded_array a;
 
         coded_array_get(&a, p + i * CODED_ARRAY_HEAD);
-        if (a.unit > (step ? 5 : 0) || (step && coded_array_linked(&a))) {
+        if (a.unit > 5 || (!step && (a.unit || a.offset)) || (step && coded_array_linked(&a))) {
             rc = corrupt(err, "side information names an unknown predictor");
             break;
         }

@@ -164,7 +164,7 @@ static void array_residuals(int32_t *r, const int16_t *x, const int16_t *steps, 
     int32_t last = head->base;
 
     for (size_t i = 0; i < n; i++) {
-        int32_t z = coded_array_linked(head) ? x[i] + coded_link(steps[i]) : x[i] >> head->unit;
+        int32_t z = coded_array_linked(head) ? x[i] + coded_link(steps[i]) : (x[i] - head->offset) >> head->unit;
         r[i] = z - last;
         if (head->flags & CODED_ARRAY_DELTA)
             last = z;
@@ -206,7 +206,7 @@ static int32_t middle(const int16_t *x, const int16_t *steps, size_t n,
     int64_t sum = 0;
 
     for (size_t i = 0; i < n; i++)
-        sum += coded_array_linked(head) ? x[i] + coded_link(steps[i]) : x[i] >> head->unit;
+        sum += coded_array_linked(head) ? x[i] + coded_link(steps[i]) : (x[i] - head->offset) >> head->unit;
     return (int32_t)(sum >= 0 ? (sum + (int64_t)n / 2) / (int64_t)n
                               : -((-sum + (int64_t)n / 2) / (int64_t)n));
 }
@@ -219,7 +219,7 @@ static void choose_array(struct coded_array *best, const struct rans_model *mode
     uint32_t hist[HIST];
 
     for (int flags = 0; flags < (steps ? 4 : 2); flags++) {
-        struct coded_array h = {.flags = (uint8_t)flags, .unit = best->unit};
+        struct coded_array h = {.flags = (uint8_t)flags, .unit = best->unit, .offset = best->offset};
         h.base = (int16_t)middle(x, steps, n, &h);
         array_residuals(r, x, steps, n, &h);
         memset(hist, 0, sizeof(hist));
@@ -238,14 +238,17 @@ static void choose_array(struct coded_array *best, const struct rans_model *mode
     array_residuals(r, x, steps, n, best);
 }
 
-/* log2 of the largest power of two (up to 32) that divides every value. */
-static uint8_t common_unit(const int16_t *x, size_t n)
+/* The largest power of two, up to 32, by which all values differ from an offset below 8. */
+static void find_unit(struct coded_array *a, const int16_t *x, size_t n)
 {
-    unsigned all = 32;
+    unsigned differ = 32;
 
-    for (size_t i = 0; i < n; i++)
-        all |= (unsigned)(uint16_t)x[i];
-    return (uint8_t)__builtin_ctz(all);
+    for (size_t i = 1; i < n; i++)
+        differ |= (unsigned)(uint16_t)(x[i] - x[0]);
+    a->unit = (uint8_t)__builtin_ctz(differ);
+    if (((unsigned)(uint16_t)x[0] & ((1u << a->unit) - 1)) > 7)
+        a->unit = 3;
+    a->offset = (uint8_t)((unsigned)(uint16_t)x[0] & ((1u << a->unit) - 1));
 }
 
 static int put_side(const struct uc_coded_side *s, struct uc_buf *out, struct uc_err *err)
@@ -267,7 +270,9 @@ static int put_side(const struct uc_coded_side *s, struct uc_buf *out, struct uc
         rc = uc_alloc(&r[a], n[a], sizeof(**r), "side information", err);
         if (rc < 0)
             break;
-        head[a] = (struct coded_array){.unit = steps[a] ? 0 : common_unit(x[a], n[a])};
+        head[a] = (struct coded_array){0};
+        if (!steps[a])
+            find_unit(&head[a], x[a], n[a]);
         choose_array(&head[a], models, x[a], steps[a], n[a], r[a]);
         coded_array_put(&head[a], out);
     }

@@ -28,7 +28,8 @@ struct coded_header {
 
 struct coded_array {
     uint8_t flags;
-    uint8_t unit;  /* log2 of what every value is a multiple of */
+    uint8_t unit;   /* log2 of what all values differ by multiples of */
+    uint8_t offset; /* 0 .. 7, added to the multiples */
     uint8_t table; /* shape in the upper 3 bits, class in the lower 5 */
     int16_t base;
 };

@@ -104,7 +104,8 @@ def side_information(data, m, n):
         last, values = base, []
         for i in range(count):
             z = last + unit.integer(table >> 5, table & 31)
-            values.append(z - (arrays[-1][i] + 4) // 8 if flags & 2 else z << (flags >> 2))
+            steps = (z << (flags >> 2 & 7)) + (flags >> 5)
+            values.append(z - (arrays[-1][i] + 4) // 8 if flags & 2 else steps)
             if flags & 1:
                 last = z
         arrays.append(values)

@@ -44,7 +44,7 @@ static int32_t *make_codes(const struct shape *s)
 
 static int write_sample(const char *dir, int index, const struct shape *s, struct uc_err *err)
 {
-    int16_t *a[4] = {fill(s->m, 1, -64, 9, 4), fill(s->m, 2, 6, 8, 1), fill(s->n, 3, -220, 40, 1),
+    int16_t *a[4] = {fill(s->m, 1, -62, 9, 4), fill(s->m, 2, 6, 8, 1), fill(s->n, 3, -220, 40, 1),
                      fill(s->n, 4, 10, s->large, 4)};
     int32_t *codes = make_codes(s);
     struct uc_coded_side side = {s->m, s->n, s->chunk_rows, UC_CODED_SCALAR, s->shape, -3200, a[0],

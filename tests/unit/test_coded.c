@@ -41,7 +41,7 @@ static struct matrix make(uint64_t m, uint64_t n, uint32_t chunk_rows, unsigned 
         a.side[k] = uc_xcalloc(len, sizeof(int16_t));
         for (uint64_t i = 0; i < len; i++)
             a.side[k][i] = (int16_t)(k % 2 ? 8 + (int)(draw(10 + (unsigned)k, i) % 7)
-                                           : -200 + 4 * (int)(draw(10 + (unsigned)k, i) % 9));
+                                           : -197 + 4 * (int)(draw(10 + (unsigned)k, i) % 9));
     }
     for (uint64_t i = 0; i < m * n; i++) {
         int32_t x = (int32_t)(draw(1, i) % 9) + (int32_t)(draw(2, i) % 9) - 8;
