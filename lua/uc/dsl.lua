@@ -123,6 +123,10 @@ function dsl.new()
     for _, v in ipairs(spec.track.tensors) do spec.tensors[#spec.tensors + 1] = v end
     spec.calibrate = values.as_mix(o.calibrate)
     spec.size = o.size and check.size("artifact: size", (tostring(o.size):gsub("^%s*<=%s*", "")))
+    if spec.size and spec.track.options.count == "body" then
+      uc.fail("artifact: size counts the whole file, and the track counts the body only",
+        'leave one of them out')
+    end
     spec.passes = o.check and o.check.passes or {}
     spec.seed = self.project.seed
     spec.license = o.license or self.project.license
