@@ -189,33 +189,6 @@ static void sweep(const char *parent, const char *base)
     free(prefix);
 }
 
-/* partial becomes dir; what stood there becomes partial, or is gone. */
-static int take_place(const char *partial, const char *dir, bool exists, struct uc_err *err)
-{
-    char *aside;
-    int rc = 0;
-
-    if (!exists) {
-        if (rename(partial, dir) == 0)
-            return 0;
-        return uc_fail_errno(err, "%s: rename into place", dir);
-    }
-    if (renameat2(AT_FDCWD, partial, AT_FDCWD, dir, RENAME_EXCHANGE) == 0)
-        return 0;
-    /* No exchange on this file system: for an instant there is no folder, never half of one. */
-    aside = uc_xasprintf("%s.old", partial);
-    if (rename(dir, aside) < 0)
-        rc = uc_fail_errno(err, "%s: rename aside", dir);
-    else if (rename(partial, dir) < 0) {
-        rc = uc_fail_errno(err, "%s: rename into place", dir);
-        rename(aside, dir);
-    }
-    if (rc == 0)
-        uc_remove_tree(aside, NULL);
-    free(aside);
-    return rc;
-}
-
 static bool is_empty(const char *dir)
 {
     DIR *d = opendir(dir);
@@ -241,6 +214,40 @@ static int whose(const char *dir, json_t **manifest, struct uc_err *err)
     uc_fail(err, UC_EFAIL, "%s: exists, and uc did not make it (there is no %s of uc in it)", dir,
             manifest_name);
     return uc_fix(err, "choose another --output-dir, or move that folder away");
+}
+
+/* partial becomes dir; what stood there becomes partial, or is gone. */
+static int take_place(const char *partial, const char *dir, bool exists, struct uc_err *err)
+{
+    json_t *manifest;
+    char *aside;
+    int rc = 0;
+
+    if (!exists && rename(partial, dir) == 0)
+        return 0;
+    if (!exists && errno != ENOTEMPTY && errno != EEXIST)
+        return uc_fail_errno(err, "%s: rename into place", dir);
+    if (!exists) { /* somebody was faster: another build, or somebody else altogether */
+        rc = whose(dir, &manifest, err);
+        json_decref(manifest);
+        if (rc < 0)
+            return rc;
+        rc = 0;
+    }
+    if (renameat2(AT_FDCWD, partial, AT_FDCWD, dir, RENAME_EXCHANGE) == 0)
+        return 0;
+    /* No exchange on this file system: for an instant there is no folder, never half of one. */
+    aside = uc_xasprintf("%s.old", partial);
+    if (rename(dir, aside) < 0)
+        rc = uc_fail_errno(err, "%s: rename aside", dir);
+    else if (rename(partial, dir) < 0) {
+        rc = uc_fail_errno(err, "%s: rename into place", dir);
+        rename(aside, dir);
+    }
+    if (rc == 0)
+        uc_remove_tree(aside, NULL);
+    free(aside);
+    return rc;
 }
 
 int uc_target_check(const char *dir, struct uc_err *err)
