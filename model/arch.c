@@ -388,12 +388,12 @@ json_t *uc_arch_describe(const struct uc_arch *a)
         json_array_append_new(layers, describe_layer(a, (int)i));
     for (size_t i = 0; i < a->block.n_slots; i++)
         activations += a->block.width[i];
-    return json_pack("{s:s, s:i, s:i, s:i, s:i, s:I, s:b, s:o, s:s, s:s, s:o, s:o}", "model_type",
-                     f->model_type, "vocab", (int)a->vocab, "hidden", (int)a->block.hidden,
-                     "n_layers", (int)a->n_layers, "max_positions", (int)a->max_positions,
-                     "activations", activations, "tied", (int)a->tied, "arch", uc_arch_config_digest_params(a), "embed", f->embed,
-                     "final_norm", f->final_norm, "head",
-                     a->tied ? json_null() : json_string(f->head), "layers", layers);
+    return json_pack(
+        "{s:s, s:i, s:i, s:i, s:i, s:I, s:b, s:o, s:s, s:s, s:o, s:o}", "model_type", f->model_type,
+        "vocab", (int)a->vocab, "hidden", (int)a->block.hidden, "n_layers", (int)a->n_layers,
+        "max_positions", (int)a->max_positions, "activations", activations, "tied", (int)a->tied,
+        "arch", uc_arch_config_digest_params(a), "embed", f->embed, "final_norm", f->final_norm,
+        "head", a->tied ? json_null() : json_string(f->head), "layers", layers);
 }
 
 int uc_block_from_params(const json_t *arch, struct uc_block *b, struct uc_err *err)
@@ -402,8 +402,11 @@ int uc_block_from_params(const json_t *arch, struct uc_block *b, struct uc_err *
     const struct {
         const char *name;
         uint32_t *to;
-    } sizes[] = {{"hidden", &b->hidden}, {"intermediate", &b->intermediate},
-                 {"n_head", &b->n_head}, {"n_kv", &b->n_kv}, {"head_dim", &b->head_dim}};
+    } sizes[] = {{"hidden", &b->hidden},
+                 {"intermediate", &b->intermediate},
+                 {"n_head", &b->n_head},
+                 {"n_kv", &b->n_kv},
+                 {"head_dim", &b->head_dim}};
     int rc;
 
     memset(b, 0, sizeof(*b));

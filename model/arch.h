@@ -20,10 +20,10 @@
 #include "formats/safetensors.h"
 
 #define UC_MAX_ROLES 16
-#define UC_MAX_TAPS 8
-#define UC_MAX_BOPS 32
+#define UC_MAX_TAPS  8
+#define UC_MAX_BOPS  32
 #define UC_MAX_SLOTS 32
-#define UC_NO_TAP (-1)
+#define UC_NO_TAP    (-1)
 
 enum uc_bop_kind {
     UC_BOP_NORM,      /* out = rmsnorm(in[0]) times the role's vector */
@@ -43,9 +43,9 @@ struct uc_bop {
 
 /* A weight of a block, by what it is for. */
 struct uc_role {
-    const char *name;     /* "q"; the op input is then "w/q" */
-    uint32_t rows, cols;  /* a norm's vector has rows entries and cols 0 */
-    int tap;              /* the tap a linear reads; UC_NO_TAP for norms */
+    const char *name;    /* "q"; the op input is then "w/q" */
+    uint32_t rows, cols; /* a norm's vector has rows entries and cols 0 */
+    int tap;             /* the tap a linear reads; UC_NO_TAP for norms */
 };
 
 /* A distinct input of linears: its second moments are what quantization needs. */
@@ -128,7 +128,8 @@ bool uc_arch_ignores(const struct uc_arch *a, const char *tensor);
 
 /* The description that the planner reads: model_type, sizes, arch, names, and per layer the tensors
  * by role and the roles by tap. "activations": floats per token that a block's forward pass holds,
- * for predicting memory (a batch is uc_batch_tokens; backward twice that). Caller json_decref()s. */
+ * for predicting memory (a batch is uc_batch_tokens; backward twice that). Caller json_decref()s.
+ */
 json_t *uc_arch_describe(const struct uc_arch *a);
 /* `arch` of the description alone: what actions carry as params.arch. Caller json_decref()s. */
 json_t *uc_arch_config_digest_params(const struct uc_arch *a);
@@ -144,7 +145,6 @@ int uc_block_tap(const struct uc_block *b, const char *name);
  * 8-bit and integer dtypes), otherwise missing, extra, wrong shape or dtype (F32, F16 and BF16 are
  * read); the message lists the first five.
  */
-int uc_arch_check_tensors(const struct uc_arch *a, const struct uc_st_set *set,
-                          struct uc_err *err);
+int uc_arch_check_tensors(const struct uc_arch *a, const struct uc_st_set *set, struct uc_err *err);
 
 #endif

@@ -114,9 +114,11 @@ static void check_extra(struct problems *p)
 static const char *quantized_sign(const struct uc_tensor_info *t)
 {
     static const char *const suffixes[] = {
-        ".qweight",      ".qzeros",        ".g_idx",       ".weight_packed", ".weight_scale",
-        ".weight_scale_inv", ".weight_zero_point", ".trellis", ".absmax",    ".quant_map",
-        ".SCB",          ".weight_format", ".biases.quant", ".weight_blocks", ".codebooks"};
+        ".qweight",           ".qzeros",        ".g_idx",
+        ".weight_packed",     ".weight_scale",  ".weight_scale_inv",
+        ".weight_zero_point", ".trellis",       ".absmax",
+        ".quant_map",         ".SCB",           ".weight_format",
+        ".biases.quant",      ".weight_blocks", ".codebooks"};
     static const char *const patterns[] = {"*_fake_quant*", "*activation_post_process*",
                                            "*.quant_state.*"};
 
@@ -126,9 +128,9 @@ static const char *quantized_sign(const struct uc_tensor_info *t)
     for (size_t i = 0; i < UC_COUNT(patterns); i++)
         if (uc_str_match(patterns[i], t->name))
             return patterns[i];
-    if (t->n_dim >= 2 && (uc_dtype_bits(t->dtype) <= 8 || t->dtype == UC_DTYPE_I32 ||
-                          t->dtype == UC_DTYPE_U32 || t->dtype == UC_DTYPE_I16 ||
-                          t->dtype == UC_DTYPE_U16))
+    if (t->n_dim >= 2 &&
+        (uc_dtype_bits(t->dtype) <= 8 || t->dtype == UC_DTYPE_I32 || t->dtype == UC_DTYPE_U32 ||
+         t->dtype == UC_DTYPE_I16 || t->dtype == UC_DTYPE_U16))
         return uc_dtype_name(t->dtype);
     return NULL;
 }
@@ -157,10 +159,10 @@ int uc_arch_check_tensors(const struct uc_arch *a, const struct uc_st_set *set, 
     check_expected(&p);
     check_extra(&p);
     if (p.n) {
-        rc = uc_fail(err, UC_EREFUSED,
-                     "%zu tensor%s do%s not fit config.json (model_type %s): %s%s", p.n,
-                     p.n > 1 ? "s" : "", p.n > 1 ? "" : "es", a->model_type, uc_buf_str(&p.list),
-                     p.n > MAX_LISTED ? "; ..." : "");
+        rc =
+            uc_fail(err, UC_EREFUSED, "%zu tensor%s do%s not fit config.json (model_type %s): %s%s",
+                    p.n, p.n > 1 ? "s" : "", p.n > 1 ? "" : "es", a->model_type,
+                    uc_buf_str(&p.list), p.n > MAX_LISTED ? "; ..." : "");
         uc_fix(err, "fetch the checkpoint again, or give the config.json that belongs to it");
     }
     uc_buf_release(&p.list);

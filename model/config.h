@@ -1,4 +1,5 @@
-/* Reading config.json's fields: present and sane, or an error that names the field. Room-internal. */
+/* Reading config.json's fields: present and sane, or an error that names the field. Room-internal.
+ */
 #ifndef UC_MODEL_CONFIG_H
 #define UC_MODEL_CONFIG_H
 

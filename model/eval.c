@@ -129,7 +129,7 @@ int uc_eval_hidden(const struct uc_eval *e, struct uc_weights *from, size_t w0, 
 struct scorer {
     const struct uc_eval *e;
     struct uc_weight source_head, model_head;
-    float *h, *ref_h;       /* of a group */
+    float *h, *ref_h; /* of a group */
     float *logits, *ref_logits;
     uint32_t *labels;
     struct uc_token_score *scores; /* of all scored positions */

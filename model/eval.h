@@ -1,8 +1,8 @@
 /*
  * Evaluation: windows of a text by a named protocol, hidden states of a model at the scored
  * positions, and the figures of a model against its source. Models are streamed layer by layer over
- * groups of windows, so neither is ever in memory as a whole. All figures are bit-exact, so a report
- * can be a cached output.
+ * groups of windows, so neither is ever in memory as a whole. All figures are bit-exact, so a
+ * report can be a cached output.
  */
 #ifndef UC_MODEL_EVAL_H
 #define UC_MODEL_EVAL_H
@@ -74,9 +74,9 @@ int uc_eval_hidden(const struct uc_eval *e, struct uc_weights *from, size_t w0, 
 
 /*
  * A model against its source. source gives the source's weights; with ref_h (its final-norm outputs
- * at all scored positions, from uc_eval_hidden) only its head is read. model NULL: the source alone,
- * and the report holds its figures only. text_bytes: bytes that the ids stand for, 0 when not known
- * (no bits per byte then).
+ * at all scored positions, from uc_eval_hidden) only its head is read. model NULL: the source
+ * alone, and the report holds its figures only. text_bytes: bytes that the ids stand for, 0 when
+ * not known (no bits per byte then).
  *
  * *report: every mean with its standard error as NAME_se (docs/bench.md). Caller json_decref()s.
  */

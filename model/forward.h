@@ -3,7 +3,8 @@
  * seqlen that do not see each other; the last window of a text may be short. A batch is a fixed
  * number of whole windows, so memory does not grow with the text, and a result never depends on how
  * the work is cut: every kernel's row is a function of its own window alone, and sums over tokens
- * restart their 256-token chunks at each batch (uc_batch_tokens is part of the versions of the ops).
+ * restart their 256-token chunks at each batch (uc_batch_tokens is part of the versions of the
+ * ops).
  */
 #ifndef UC_MODEL_FORWARD_H
 #define UC_MODEL_FORWARD_H
@@ -29,14 +30,14 @@ struct uc_block_run {
     bool backward;
     struct uc_pool *pool;
 
-    float *w[UC_MAX_ROLES];   /* linears: packed; norms: the vector */
-    float *wt[UC_MAX_ROLES];  /* linears, backward: packed transposed */
+    float *w[UC_MAX_ROLES];  /* linears: packed; norms: the vector */
+    float *wt[UC_MAX_ROLES]; /* linears, backward: packed transposed */
     float *slot[UC_MAX_SLOTS];
-    float *r[UC_MAX_BOPS];    /* norms, backward: 1 / root mean square per row */
-    float *lse[UC_MAX_BOPS];  /* attention, backward */
+    float *r[UC_MAX_BOPS];   /* norms, backward: 1 / root mean square per row */
+    float *lse[UC_MAX_BOPS]; /* attention, backward */
     float *grad[UC_MAX_SLOTS];
-    float *tmp;               /* backward: [batch, widest slot] */
-    float *cos, *sin;         /* [seqlen, head_dim / 2] */
+    float *tmp;       /* backward: [batch, widest slot] */
+    float *cos, *sin; /* [seqlen, head_dim / 2] */
     uint32_t *pos;
     float *scratch; /* attention */
 };
@@ -50,7 +51,8 @@ void uc_block_run_free(struct uc_block_run *r);
 /* x [n_tok, hidden], n_tok <= uc_batch_tokens, starting at a window's start. Returns the output
  * [n_tok, hidden], valid until the next call. */
 const float *uc_block_forward(struct uc_block_run *r, const float *x, size_t n_tok);
-/* As uc_block_forward, but only what uc_block_backward and the taps need: the output is not made. */
+/* As uc_block_forward, but only what uc_block_backward and the taps need: the output is not made.
+ */
 void uc_block_recompute(struct uc_block_run *r, const float *x, size_t n_tok);
 /* After uc_block_forward: the input of a tap's linears, [n_tok, width]. */
 const float *uc_block_tap_data(const struct uc_block_run *r, size_t tap);

@@ -21,8 +21,8 @@ int uc_head_logits(const struct uc_weight *head, const float *h, size_t n_tok, f
 {
     size_t vocab = head->shape[0], hidden = head->shape[1];
     float *packed;
-    int rc = uc_alloc(&packed, uc_gemm_packed_len(BLOCK, hidden), sizeof(float), "packed head",
-                      err);
+    int rc =
+        uc_alloc(&packed, uc_gemm_packed_len(BLOCK, hidden), sizeof(float), "packed head", err);
 
     if (rc < 0)
         return rc;
@@ -41,8 +41,8 @@ int uc_head_backward(const struct uc_weight *head, const float *dlogits, size_t 
 {
     size_t vocab = head->shape[0], hidden = head->shape[1];
     float *packed, *part = NULL;
-    int rc = uc_alloc(&packed, uc_gemm_packed_len(hidden, BLOCK), sizeof(float), "packed head",
-                      err);
+    int rc =
+        uc_alloc(&packed, uc_gemm_packed_len(hidden, BLOCK), sizeof(float), "packed head", err);
 
     if (rc == 0)
         rc = uc_alloc(&part, n_tok * hidden, sizeof(float), "gradients", err);

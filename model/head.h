@@ -1,6 +1,6 @@
 /*
- * Both ends of the model: embedding rows, and the language-model head over blocks of the vocabulary: neither the packed head nor the logits of
- * a whole text are ever in memory.
+ * Both ends of the model: embedding rows, and the language-model head over blocks of the
+ * vocabulary: neither the packed head nor the logits of a whole text are ever in memory.
  */
 #ifndef UC_MODEL_HEAD_H
 #define UC_MODEL_HEAD_H

@@ -13,65 +13,60 @@
 /* The method's name in the config.json of our own artifacts. */
 #define OWN_METHOD "ultracompress"
 
-struct class {
+/* What a model_type stands for, when it is none of ours. */
+static const struct unsupported {
     const char *what;
-    const char *const *types; /* model_type values, NULL-terminated */
+    const char *types; /* separated by spaces */
+} unsupported[] = {
+    {"an encoder-decoder",
+     "t5 mt5 umt5 longt5 switch_transformers bart mbart plbart pegasus pegasus_x marian "
+     "blenderbot m2m_100 led prophetnet fsmt bigbird_pegasus nllb-moe t5gemma "
+     "blenderbot-small encoder-decoder seamless_m4t"},
+    {"an encoder without a language-model head",
+     "bert roberta xlm-roberta xlm-roberta-xl distilbert albert electra deberta deberta-v2 "
+     "modernbert mpnet nomic_bert camembert longformer big_bird eurobert ernie funnel "
+     "megatron-bert mobilebert squeezebert convbert layoutlm esm roformer new"},
+    {"a vision model",
+     "vit deit beit swin swinv2 convnext convnextv2 resnet regnet efficientnet "
+     "mobilenet_v1 mobilenet_v2 mobilevit dinov2 dinov3_vit detr segformer sam yolos "
+     "timm_wrapper levit poolformer bit van cvt depth_anything"},
+    {"an audio model",
+     "whisper wav2vec2 hubert wavlm speech_to_text musicgen encodec bark vits speecht5 "
+     "moonshine clap data2vec-audio"},
+    {"a multimodal model",
+     "clip siglip blip blip-2 llava llava_next idefics idefics2 idefics3 paligemma "
+     "qwen2_vl qwen2_5_vl qwen3_vl mllama internvl gemma3 gemma3n llama4 mistral3 smolvlm "
+     "florence2 kosmos-2 phi4_multimodal git"},
+    {"a state-space, recurrent or linear-attention model",
+     "mamba mamba2 falcon_mamba rwkv rwkv5 rwkv6 rwkv7 jamba bamba zamba zamba2 falcon_h1 "
+     "nemotron_h qwen3_next lfm2 lfm2_moe xlstm recurrent_gemma plamo2 granitemoehybrid "
+     "minimax hyena kimi_linear"},
+    {"a graph network", "graphormer gnn gcn gat"},
 };
 
-static const char *const encoder_decoder[] = {
-    "t5",       "mt5",      "umt5",       "longt5",     "switch_transformers", "bart",
-    "mbart",    "plbart",   "pegasus",    "pegasus_x",  "marian",              "blenderbot",
-    "m2m_100",  "led",      "prophetnet", "fsmt",       "bigbird_pegasus",     "nllb-moe",
-    "t5gemma",  "blenderbot-small", "encoder-decoder", "seamless_m4t", NULL};
-static const char *const encoder_only[] = {
-    "bert",       "roberta",    "xlm-roberta", "xlm-roberta-xl", "distilbert", "albert",
-    "electra",    "deberta",    "deberta-v2",  "modernbert",     "mpnet",      "nomic_bert",
-    "camembert",  "longformer", "big_bird",    "eurobert",       "ernie",      "funnel",
-    "megatron-bert", "mobilebert", "squeezebert", "convbert", "layoutlm", "esm", "roformer",
-    "new", NULL};
-static const char *const vision[] = {
-    "vit",       "deit",      "beit",        "swin",        "swinv2",     "convnext",  "convnextv2",
-    "resnet",    "regnet",    "efficientnet", "mobilenet_v1", "mobilenet_v2", "mobilevit", "dinov2",
-    "dinov3_vit", "detr",     "segformer",   "sam",         "yolos",      "timm_wrapper", "levit",
-    "poolformer", "bit",      "van",         "cvt",         "depth_anything", NULL};
-static const char *const audio[] = {"whisper",  "wav2vec2", "hubert",   "wavlm", "speech_to_text",
-                                    "musicgen", "encodec",  "bark",     "vits",  "speecht5",
-                                    "moonshine", "clap",    "data2vec-audio", NULL};
-static const char *const multimodal[] = {
-    "clip",       "siglip",    "blip",      "blip-2",     "llava",     "llava_next", "idefics",
-    "idefics2",   "idefics3",  "paligemma", "qwen2_vl",   "qwen2_5_vl", "qwen3_vl",  "mllama",
-    "internvl",   "gemma3",    "gemma3n",   "llama4",     "mistral3",  "smolvlm",   "florence2",
-    "kosmos-2",   "phi4_multimodal", "git", NULL};
-static const char *const state_space[] = {
-    "mamba",       "mamba2",     "falcon_mamba", "rwkv",     "rwkv5",     "rwkv6",
-    "rwkv7",       "jamba",      "bamba",        "zamba",    "zamba2",    "falcon_h1",
-    "nemotron_h",  "qwen3_next", "lfm2",         "lfm2_moe", "xlstm",     "recurrent_gemma",
-    "plamo2",      "granitemoehybrid", "minimax", "hyena",   "kimi_linear", NULL};
-static const char *const graph[] = {"graphormer", "gnn", "gcn", "gat", NULL};
+static bool has_word(const char *words, const char *word)
+{
+    size_t n = strlen(word);
 
-static const struct class classes[] = {
-    {"an encoder-decoder", encoder_decoder},
-    {"an encoder without a language-model head", encoder_only},
-    {"a vision model", vision},
-    {"an audio model", audio},
-    {"a multimodal model", multimodal},
-    {"a state-space, recurrent or linear-attention model", state_space},
-    {"a graph network", graph},
-};
+    for (const char *p = strstr(words, word); p; p = strstr(p + 1, word))
+        if ((p == words || p[-1] == ' ') && (p[n] == ' ' || !p[n]))
+            return true;
+    return false;
+}
 
 static int refuse_kind(struct uc_err *err, const char *name, const char *what)
 {
-    uc_fail(err, UC_EREFUSED, "'%s' is %s; only decoder language models of attention blocks are "
-            "supported", name, what);
+    uc_fail(err, UC_EREFUSED,
+            "'%s' is %s; only decoder language models of attention blocks are supported", name,
+            what);
     return uc_fix(err, "supported model_type: llama (Llama 1 to 3, TinyLlama, SmolLM2, ...)");
 }
 
 static int refuse_class(const json_t *config, const char *model_type, struct uc_err *err)
 {
-    for (size_t i = 0; i < UC_COUNT(classes); i++)
-        for (const char *const *t = classes[i].types; *t; t++)
-            if (strcmp(model_type, *t) == 0)
-                return refuse_kind(err, model_type, classes[i].what);
+    for (size_t i = 0; i < UC_COUNT(unsupported); i++)
+        if (has_word(unsupported[i].types, model_type))
+            return refuse_kind(err, model_type, unsupported[i].what);
     if (uc_json_bool(config, "is_encoder_decoder", false))
         return refuse_kind(err, model_type, "an encoder-decoder");
     if (uc_config_has(config, "vision_config") || uc_config_has(config, "audio_config") ||
@@ -93,7 +88,8 @@ static int refuse_untyped(const json_t *config, struct uc_err *err)
         json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
     if (first) {
         uc_fail(err, UC_EREFUSED, "no model_type (architectures: %s)", first);
-        return uc_fix(err, "add the model_type that transformers uses for it, or re-save the model");
+        return uc_fix(err,
+                      "add the model_type that transformers uses for it, or re-save the model");
     }
     return refuse_kind(err, "the model", "no transformers language model (no model_type)");
 }
@@ -101,9 +97,9 @@ static int refuse_untyped(const json_t *config, struct uc_err *err)
 /* The wrapper's class tells a headless or classifying use of a decoder family. */
 static int refuse_head(const json_t *config, struct uc_err *err)
 {
-    static const char *const bad[] = {"*ForMaskedLM",  "*ForSequenceClassification",
-                                      "*ForTokenClassification", "*ForQuestionAnswering",
-                                      "*ForConditionalGeneration", "*ForImageClassification"};
+    static const char *const bad[] = {
+        "*ForMaskedLM",          "*ForSequenceClassification", "*ForTokenClassification",
+        "*ForQuestionAnswering", "*ForConditionalGeneration",  "*ForImageClassification"};
     const char *first =
         json_string_value(json_array_get(json_object_get(config, "architectures"), 0));
 
@@ -168,7 +164,8 @@ static int refuse_quantized(const json_t *config, bool coded_ok, struct uc_err *
             snprintf(bits, sizeof(bits), " at %d bits", n);
         uc_fail(err, UC_EREFUSED,
                 "already quantized with %s%s (%s in config.json): what that rounding lost cannot "
-                "be won back, and a second one adds to it", method, bits, fields[i]);
+                "be won back, and a second one adds to it",
+                method, bits, fields[i]);
         return uc_fix(err, "start from the unquantized base model%s%s",
                       uc_json_str(config, "_name_or_path", NULL) ? " of " : "",
                       uc_json_str(config, "_name_or_path", ""));

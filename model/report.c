@@ -140,8 +140,8 @@ static int set_kld_quantiles(json_t *o, const struct uc_token_score *s, size_t n
     static const struct {
         const char *name;
         double q;
-    } quantiles[] = {{"kld_median", .5},  {"kld_p90", .9},  {"kld_p95", .95},
-                     {"kld_p99", .99}, {"kld_p999", .999}, {"kld_max", 1}};
+    } quantiles[] = {{"kld_median", .5}, {"kld_p90", .9},    {"kld_p95", .95},
+                     {"kld_p99", .99},   {"kld_p999", .999}, {"kld_max", 1}};
     float *v;
     int rc = uc_alloc(&v, n, sizeof(float), "sorted scores", err);
 
@@ -178,8 +178,7 @@ static void set_protocol(json_t *o, const struct uc_eval *e, size_t n)
     json_object_set_new(o, "stride", json_integer((json_int_t)p->stride));
     json_object_set_new(o, "limit", json_integer((json_int_t)p->limit));
     json_object_set_new(o, "bos", p->bos < 0 ? json_null() : json_integer(p->bos));
-    json_object_set_new(o, "windows",
-                        json_integer((json_int_t)uc_protocol_windows(p, e->n_ids)));
+    json_object_set_new(o, "windows", json_integer((json_int_t)uc_protocol_windows(p, e->n_ids)));
     json_object_set_new(o, "n_tokens", json_integer((json_int_t)n));
     json_object_set_new(o, "n_ids", json_integer((json_int_t)e->n_ids));
     json_object_set_new(o, "ids_sha256", json_string(uc_digest_hex(&d, hex)));

@@ -99,7 +99,8 @@ int uc_weight_check_shape(const struct uc_weight *w, uint64_t rows, uint64_t col
         return 0;
     return uc_fail(err, UC_EREFUSED,
                    "shape [%" PRIu64 ", %" PRIu64 "] (%d dimensions) is not [%" PRIu64 ", %" PRIu64
-                   "]", w->shape[0], w->n_dim > 1 ? w->shape[1] : 0, w->n_dim, rows, cols);
+                   "]",
+                   w->shape[0], w->n_dim > 1 ? w->shape[1] : 0, w->n_dim, rows, cols);
 }
 
 /* Index of the first element whose exponent bits are all ones; n when there is none. */

@@ -15,7 +15,7 @@
 #include "model/arch.h"
 
 struct uc_weight {
-    const void *data; /* aligned to its elements */
+    const void *data;    /* aligned to its elements */
     enum uc_dtype dtype; /* F32, F16 or BF16 */
     int n_dim;
     uint64_t shape[2];
@@ -59,9 +59,10 @@ int uc_weights_get_block(struct uc_weights *from, const struct uc_block *b, int 
 void uc_weights_put_block(const struct uc_block *b, struct uc_weight *w);
 
 /*
- * Weights by name out of safetensors: dense tensors under their own name, coded ones (docs/format.md)
- * as a U8 tensor NAME.uca that is decoded on get. names is what uc_arch_describe gives: embed,
- * final_norm, head (absent or null: the embedding) and layers[].tensors. Borrows everything.
+ * Weights by name out of safetensors: dense tensors under their own name, coded ones
+ * (docs/format.md) as a U8 tensor NAME.uca that is decoded on get. names is what uc_arch_describe
+ * gives: embed, final_norm, head (absent or null: the embedding) and layers[].tensors. Borrows
+ * everything.
  */
 struct uc_named_weights {
     struct uc_weights base;

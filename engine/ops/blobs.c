@@ -248,8 +248,7 @@ int uc_op_int(const struct uc_op_ctx *ctx, const char *name, int64_t lo, int64_t
     return 0;
 }
 
-int uc_op_block(const struct uc_op_ctx *ctx, struct uc_block *b, size_t *seqlen,
-                struct uc_err *err)
+int uc_op_block(const struct uc_op_ctx *ctx, struct uc_block *b, size_t *seqlen, struct uc_err *err)
 {
     int64_t n = 0;
     int rc = uc_block_from_params(json_object_get(ctx->params, "arch"), b, err);

@@ -63,7 +63,8 @@ void uc_input_weights_init(struct uc_input_weights *w, const struct uc_op_ctx *c
 /* params.arch and params.seqlen (2 .. 2^20). seqlen may be NULL. */
 int uc_op_block(const struct uc_op_ctx *ctx, struct uc_block *b, size_t *seqlen,
                 struct uc_err *err);
-/* A whole number in [lo, hi]; UC_EUSAGE when it is missing and fallback is below lo, or is outside. */
+/* A whole number in [lo, hi]; UC_EUSAGE when it is missing and fallback is below lo, or is outside.
+ */
 int uc_op_int(const struct uc_op_ctx *ctx, const char *name, int64_t lo, int64_t hi,
               int64_t fallback, int64_t *out, struct uc_err *err);
 void uc_op_progress(struct uc_op_ctx *ctx, uint64_t done, uint64_t total);

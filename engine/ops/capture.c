@@ -19,7 +19,8 @@ struct job {
     struct uc_blob_writer out;
 };
 
-static int check_finite(const float *y, size_t n_tok, size_t width, size_t first, struct uc_err *err)
+static int check_finite(const float *y, size_t n_tok, size_t width, size_t first,
+                        struct uc_err *err)
 {
     for (size_t t = 0; t < n_tok; t++) {
         float sum = 0; /* NaN and infinity survive a product with 0 */

@@ -1,6 +1,7 @@
 /*
- * factor: the metric in which a linear's error is measured, as a Cholesky factor. The shards' second
- * moments are added in the order of the inputs' names, so appending a shard changes no other action.
+ * factor: the metric in which a linear's error is measured, as a Cholesky factor. The shards'
+ * second moments are added in the order of the inputs' names, so appending a shard changes no other
+ * action.
  *
  *   kind "linear": S = (1 - mix) sum(s) / tokens + mix sum(sw) / sum of weights
  *   kind "head":   S = sum(s) / tokens + sum(sw) / tokens
@@ -173,5 +174,5 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
     return rc;
 }
 
-const struct uc_op uc_op_factor = {
-    "factor", 1, "Cholesky factor of the mixed, damped second moments", run};
+const struct uc_op uc_op_factor = {"factor", 1,
+                                   "Cholesky factor of the mixed, damped second moments", run};

@@ -1,7 +1,7 @@
 /*
- * sensitivity: one layer backward over the windows that capture kept: the gradient at its input, per
- * linear the sum of squared gradients of each output row, and per distinct input its second moments
- * weighted by |gradient|^2, summed over the linears that read it.
+ * sensitivity: one layer backward over the windows that capture kept: the gradient at its input,
+ * per linear the sum of squared gradients of each output row, and per distinct input its second
+ * moments weighted by |gradient|^2, summed over the linears that read it.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +19,7 @@ struct job {
     size_t seqlen, n_tok;
     const float *g, *dx;
     struct uc_block_run *run;
-    double *h[UC_MAX_ROLES]; /* [rows] */
+    double *h[UC_MAX_ROLES];    /* [rows] */
     float *weight[UC_MAX_TAPS]; /* [batch] */
     float *part;                /* [batch]: one linear's share of a weight */
     float *tmp;                 /* [batch, widest tap] */

@@ -1,8 +1,8 @@
 /*
  * sensitivity_head: gradient of the log-likelihood at the last layer's output, labels sampled from
  * the model itself (so that g g^T is the Fisher matrix), and the moments of the head's input
- * weighted by the trace of the softmax Fisher, 1 - sum p^2. The last position of a window predicts a
- * token that nothing reads: its gradient is left out.
+ * weighted by the trace of the softmax Fisher, 1 - sum p^2. The last position of a window predicts
+ * a token that nothing reads: its gradient is left out.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -60,8 +60,8 @@ static int prepare(struct job *j, struct uc_err *err)
         (rc = uc_alloc(&j->r, j->batch, sizeof(float), "activations", err)) < 0 ||
         (rc = uc_alloc(&j->weight, j->batch, sizeof(float), "weights", err)) < 0 ||
         (rc = uc_alloc(&j->u, j->batch, sizeof(float), "random numbers", err)) < 0 ||
-        (rc = uc_alloc(&j->logits, UC_HEAD_ROWS * j->head.shape[0], sizeof(float), "logits",
-                       err)) < 0)
+        (rc = uc_alloc(&j->logits, UC_HEAD_ROWS * j->head.shape[0], sizeof(float), "logits", err)) <
+            0)
         return rc;
     return uc_stats_init(&j->s, hidden, err);
 }

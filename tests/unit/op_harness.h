@@ -23,7 +23,8 @@ struct op_run {
     } result[MAX_IO];
 };
 
-/* params: JSON text. threads: width of the pool. Aborts the test on errors of the harness itself. */
+/* params: JSON text. threads: width of the pool. Aborts the test on errors of the harness itself.
+ */
 struct op_run *op_new(const char *params, int threads);
 void op_free(struct op_run *r);
 /* Borrowed bytes; name is copied. */

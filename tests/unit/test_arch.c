@@ -13,9 +13,9 @@
 #include "base/str.h"
 #include "model/dir.h"
 
-#define LLAMA                                                                                   \
-    "\"model_type\":\"llama\",\"vocab_size\":64,\"hidden_size\":16,\"intermediate_size\":24,"   \
-    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"              \
+#define LLAMA                                                                                      \
+    "\"model_type\":\"llama\",\"vocab_size\":64,\"hidden_size\":16,\"intermediate_size\":24,"      \
+    "\"num_hidden_layers\":2,\"num_attention_heads\":4,\"num_key_value_heads\":2,"                 \
     "\"rms_norm_eps\":1e-5"
 
 static struct uc_err err;
@@ -141,19 +141,17 @@ static void description_lists_tensors_and_inputs(void **state)
     assert_int_equal(json_array_size(json_object_get(d, "layers")), 2);
     assert_true(json_is_null(json_object_get(d, "head")));
     assert_string_equal(uc_json_str(d, "embed", ""), "model.embed_tokens.weight");
-    assert_string_equal(
-        layer,
-        "{\"inputs\":{\"attn_in\":[\"q\",\"k\",\"v\"],\"attn_out\":[\"o\"],"
-        "\"mlp_in\":[\"gate\",\"up\"],\"mlp_mid\":[\"down\"]},\"tensors\":{"
-        "\"attn_norm\":\"model.layers.1.input_layernorm.weight\","
-        "\"down\":\"model.layers.1.mlp.down_proj.weight\","
-        "\"gate\":\"model.layers.1.mlp.gate_proj.weight\","
-        "\"k\":\"model.layers.1.self_attn.k_proj.weight\","
-        "\"mlp_norm\":\"model.layers.1.post_attention_layernorm.weight\","
-        "\"o\":\"model.layers.1.self_attn.o_proj.weight\","
-        "\"q\":\"model.layers.1.self_attn.q_proj.weight\","
-        "\"up\":\"model.layers.1.mlp.up_proj.weight\","
-        "\"v\":\"model.layers.1.self_attn.v_proj.weight\"}}");
+    assert_string_equal(layer, "{\"inputs\":{\"attn_in\":[\"q\",\"k\",\"v\"],\"attn_out\":[\"o\"],"
+                               "\"mlp_in\":[\"gate\",\"up\"],\"mlp_mid\":[\"down\"]},\"tensors\":{"
+                               "\"attn_norm\":\"model.layers.1.input_layernorm.weight\","
+                               "\"down\":\"model.layers.1.mlp.down_proj.weight\","
+                               "\"gate\":\"model.layers.1.mlp.gate_proj.weight\","
+                               "\"k\":\"model.layers.1.self_attn.k_proj.weight\","
+                               "\"mlp_norm\":\"model.layers.1.post_attention_layernorm.weight\","
+                               "\"o\":\"model.layers.1.self_attn.o_proj.weight\","
+                               "\"q\":\"model.layers.1.self_attn.q_proj.weight\","
+                               "\"up\":\"model.layers.1.mlp.up_proj.weight\","
+                               "\"v\":\"model.layers.1.self_attn.v_proj.weight\"}}");
     free(layer);
     json_decref(d);
     uc_arch_free(a);
@@ -184,7 +182,8 @@ static void quantized_models_are_refused_with_method_and_bits(void **state)
     assert_refused("{" LLAMA ",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}}",
                    "gptq at 4 bits");
     assert_refused("{" LLAMA ",\"quantization_config\":{\"quant_method\":\"bitsandbytes\","
-                   "\"load_in_8bit\":true}}", "bitsandbytes at 8 bits");
+                   "\"load_in_8bit\":true}}",
+                   "bitsandbytes at 8 bits");
     assert_refused("{" LLAMA ",\"quantization_config\":{\"quant_method\":\"compressed-tensors\","
                    "\"config_groups\":{\"g\":{\"weights\":{\"num_bits\":4}}}}}",
                    "compressed-tensors at 4 bits");
@@ -222,7 +221,8 @@ static void half_supported_llamas_are_refused(void **state)
                    "multiple");
     assert_refused("{\"model_type\":\"llama\",\"vocab_size\":8,\"hidden_size\":18,"
                    "\"num_hidden_layers\":1,\"intermediate_size\":8,\"num_attention_heads\":3,"
-                   "\"num_key_value_heads\":2}", "cannot share");
+                   "\"num_key_value_heads\":2}",
+                   "cannot share");
 }
 
 /* ---- folders ---- */
@@ -306,15 +306,18 @@ static void tensors_must_fit_the_config(void **state)
     put_checkpoint("{\"model.norm.weight\":{\"dtype\":\"I64\",\"shape\":[16],"
                    "\"data_offsets\":[0,128]},\"extra\":{\"dtype\":\"F32\",\"shape\":[2],"
                    "\"data_offsets\":[128,136]},\"model.embed_tokens.weight\":{\"dtype\":\"F32\","
-                   "\"shape\":[8,2],\"data_offsets\":[136,200]}}", 200);
+                   "\"shape\":[8,2],\"data_offsets\":[136,200]}}",
+                   200);
     assert_folder(UC_EREFUSED, "model.embed_tokens.weight has shape [8, 2], config.json says "
                                "[64, 16]; model.norm.weight has dtype I64");
     assert_folder(UC_EREFUSED, "21 tensors do not fit");
     put_checkpoint("{\"model.layers.0.mlp.up_proj.qweight\":{\"dtype\":\"I32\",\"shape\":[2,2],"
-                   "\"data_offsets\":[0,16]}}", 16);
+                   "\"data_offsets\":[0,16]}}",
+                   16);
     assert_folder(UC_EREFUSED, "already quantized");
     put_checkpoint("{\"model.layers.0.mlp.up_proj.weight\":{\"dtype\":\"F8_E4M3\",\"shape\":[2,2],"
-                   "\"data_offsets\":[0,4]}}", 4);
+                   "\"data_offsets\":[0,4]}}",
+                   4);
     assert_folder(UC_EREFUSED, "F8_E4M3");
 }
 

@@ -27,15 +27,18 @@ static void assert_same(const struct chain_digests *a, const struct chain_digest
             fail_msg("%s differs with %s and %d threads", a->out[i].name, cpu, threads);
 }
 
-/* 1,100 tokens in windows of 1,030: two batches, neither a multiple of the moments' chunks. The plain
- * C variant calls fmaf for every product, so the work is small. */
+/* 1,100 tokens in windows of 1,030: two batches, neither a multiple of the moments' chunks. The
+ * plain C variant calls fmaf for every product, so the work is small. */
 static void same_bytes_for_any_machine(void **state)
 {
     static const struct {
         unsigned mask;
         int threads;
-    } runs[] = {{UC_CPU_AVX2, 1}, {UC_CPU_AVX2, 4}, {UC_CPU_AVX2 | UC_CPU_AVX512, 1},
-                {UC_CPU_AVX2 | UC_CPU_AVX512, 2}, {UC_CPU_AVX2 | UC_CPU_AVX512, 4}};
+    } runs[] = {{UC_CPU_AVX2, 1},
+                {UC_CPU_AVX2, 4},
+                {UC_CPU_AVX2 | UC_CPU_AVX512, 1},
+                {UC_CPU_AVX2 | UC_CPU_AVX512, 2},
+                {UC_CPU_AVX2 | UC_CPU_AVX512, 4}};
     struct chain_digests want, got;
     struct chain c;
 
@@ -58,15 +61,18 @@ static void same_bytes_for_any_machine(void **state)
 
 static json_t *evaluate(struct chain *c, size_t window, size_t limit)
 {
-    struct uc_eval e = {.block = c->model.arch->block, .n_layers = c->model.arch->n_layers,
-                        .ids = c->ids, .n_ids = c->n_ids, .pool = uc_pool_new(2, &err)};
+    struct uc_eval e = {.block = c->model.arch->block,
+                        .n_layers = c->model.arch->n_layers,
+                        .ids = c->ids,
+                        .n_ids = c->n_ids,
+                        .pool = uc_pool_new(2, &err)};
     struct uc_named_weights source;
     struct uc_eval_pair pair = {.source = &source.base};
     json_t *report;
 
     uc_named_weights_init(&source, c->description, &c->model.set);
-    assert_int_equal(uc_protocol_init(&e.protocol, "llama", (int64_t)window, 0, (int64_t)limit, -1,
-                                      &err), 0);
+    assert_int_equal(
+        uc_protocol_init(&e.protocol, "llama", (int64_t)window, 0, (int64_t)limit, -1, &err), 0);
     if (uc_eval_run(&e, &pair, &report, &err) < 0)
         fail_msg("%s", err.msg);
     uc_pool_free(e.pool);

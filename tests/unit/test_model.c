@@ -21,9 +21,9 @@
 #include "op_harness.h"
 
 #define TOLERANCE 5e-5
-#define PARAMS                                                                                  \
-    "{\"arch\":{\"block\":\"prenorm-gated\",\"act\":\"silu\",\"hidden\":16,"                    \
-    "\"intermediate\":24,\"n_head\":4,\"n_kv\":2,\"head_dim\":4,\"rms_eps\":1e-5,"              \
+#define PARAMS                                                                                     \
+    "{\"arch\":{\"block\":\"prenorm-gated\",\"act\":\"silu\",\"hidden\":16,"                       \
+    "\"intermediate\":24,\"n_head\":4,\"n_kv\":2,\"head_dim\":4,\"rms_eps\":1e-5,"                 \
     "\"rope_theta\":10000.0},\"seqlen\":10,\"grad_windows\":2,\"rng_seed\":7"
 #define HIDDEN 16
 #define TOKENS 23
@@ -128,8 +128,8 @@ static void go(struct op_run *r, const char *op)
 
 static void add_layer(struct op_run *r, int layer, const char *as)
 {
-    static const char *const roles[] = {"attn_norm", "q", "k", "v", "o", "mlp_norm", "gate", "up",
-                                        "down"};
+    static const char *const roles[] = {"attn_norm", "q",    "k",  "v",   "o",
+                                        "mlp_norm",  "gate", "up", "down"};
     char tensor[64], input[64];
 
     for (size_t i = 0; i < UC_COUNT(roles); i++) {
@@ -256,9 +256,9 @@ static void assert_sensitivities(const struct op_run *r, int layer)
 
 static void sensitivity_layer(int layer)
 {
-    static const char *const outputs[] = {"dx",  "h.q",  "h.k",        "h.v",         "h.o",
-                                          "h.gate", "h.up", "h.down", "sw.attn_in", "sw.attn_out",
-                                          "sw.mlp_in", "sw.mlp_mid"};
+    static const char *const outputs[] = {"dx",         "h.q",         "h.k",       "h.v",
+                                          "h.o",        "h.gate",      "h.up",      "h.down",
+                                          "sw.attn_in", "sw.attn_out", "sw.mlp_in", "sw.mlp_mid"};
     struct op_run *r = op_new(PARAMS "}", 2);
     char name[16];
     size_t size;
@@ -439,7 +439,7 @@ static void llama_scores_the_second_half(void **state)
 static void strided_scores_every_token_once(void **state)
 {
     static const size_t cases[][3] = {{10, 4, 37}, {10, 10, 37}, {10, 1, 12}, {8, 3, 8},
-                                      {8, 3, 5},   {10, 5, 31}, {10, 10, 31}};
+                                      {8, 3, 5},   {10, 5, 31},  {10, 10, 31}};
 
     for (size_t c = 0; c < UC_COUNT(cases); c++) {
         size_t n = cases[c][2], windows, scored = 0;
@@ -448,8 +448,9 @@ static void strided_scores_every_token_once(void **state)
 
         for (uint32_t i = 0; i < 64; i++)
             ids[i] = i;
-        assert_int_equal(uc_protocol_init(&p, "strided", (int64_t)cases[c][0],
-                                          (int64_t)cases[c][1], 0, -1, &err), 0);
+        assert_int_equal(uc_protocol_init(&p, "strided", (int64_t)cases[c][0], (int64_t)cases[c][1],
+                                          0, -1, &err),
+                         0);
         windows = uc_protocol_windows(&p, n);
         scored = uc_protocol_scored(&p, n, 0, windows);
         uc_protocol_labels(&p, ids, n, 0, windows, labels);
@@ -475,14 +476,14 @@ static void protocols_are_checked(void **state)
 
 /* ---- reference and bench ---- */
 
-#define NAMES                                                                                   \
-    "\"names\":{\"embed\":\"w/embed\",\"final_norm\":\"w/final_norm\",\"head\":\"w/head\","     \
+#define NAMES                                                                                      \
+    "\"names\":{\"embed\":\"w/embed\",\"final_norm\":\"w/final_norm\",\"head\":\"w/head\","        \
     "\"layers\":["
 
 static void add_names(char *out, size_t n)
 {
-    static const char *const roles[] = {"attn_norm", "q", "k", "v", "o", "mlp_norm", "gate", "up",
-                                        "down"};
+    static const char *const roles[] = {"attn_norm", "q",    "k",  "v",   "o",
+                                        "mlp_norm",  "gate", "up", "down"};
     size_t used = (size_t)snprintf(out, n, PARAMS ",\"window\":10,\"protocol\":\"llama\"," NAMES);
 
     for (int l = 0; l < 2; l++) {
@@ -514,8 +515,7 @@ static struct op_run *run_reference(void)
 static void reference_holds_the_scored_rows(void **state)
 {
     struct op_run *r = run_reference();
-    const uint32_t *ids =
-        (const uint32_t *)(golden.map.data + uc_st_find(&golden, "ids")->offset);
+    const uint32_t *ids = (const uint32_t *)(golden.map.data + uc_st_find(&golden, "ids")->offset);
     size_t n, size;
     const double *final = want("final", &n);
     const float *h = op_result(r, "h", &size);

@@ -75,8 +75,11 @@ static void smollm2_perplexity_is_the_oracles(void **state)
     char *tokenizer = uc_path_join(dir, "tokenizer.json");
     uint32_t *ids = first_ids(text, tokenizer, 2 * WINDOW);
     json_t *d = uc_arch_describe(m.arch);
-    struct uc_eval e = {.block = m.arch->block, .n_layers = m.arch->n_layers, .ids = ids,
-                        .n_ids = 2 * WINDOW, .pool = uc_pool_new(2, &err)};
+    struct uc_eval e = {.block = m.arch->block,
+                        .n_layers = m.arch->n_layers,
+                        .ids = ids,
+                        .n_ids = 2 * WINDOW,
+                        .pool = uc_pool_new(2, &err)};
     struct uc_eval_pair pair = {.source = &source.base};
     uc_named_weights_init(&source, d, &m.set);
     assert_int_equal(uc_protocol_init(&e.protocol, "llama", WINDOW, 0, 0, -1, &err), 0);

@@ -24,8 +24,8 @@ struct chain_digests {
 void chain_open(struct chain *c, size_t n);
 void chain_close(struct chain *c);
 /* embed, capture of layer 0, capture_head, sensitivity_head, sensitivity of layer 0,
- * sensitivity_embed, factor, reference and bench of the first layer, with windows of seqlen of which one
- * is read backward. */
+ * sensitivity_embed, factor, reference and bench of the first layer, with windows of seqlen of
+ * which one is read backward. */
 void chain_run(const struct chain *c, size_t seqlen, int threads, struct chain_digests *d);
 
 #endif
