@@ -126,23 +126,53 @@ void FN(uc_add_run)(float *y, const float *x, size_t n)
     BLOCK_EACH(n, BLOCK_STORE(y + i, v16_add(BLOCK_LOAD(y + i), BLOCK_LOAD(x + i))););
 }
 
+V_FN void add_lanes(double *col, v16 acc, size_t n)
+{
+    float sum[16];
+
+    v16_store(sum, acc);
+    for (size_t l = 0; l < n; l++)
+        col[l] += (double)sum[l];
+}
+
+/* Columns of at most 256 rows; four vectors at a time use whole stretches of each row. */
+static void square_columns(double *col, const float *x, size_t rows, size_t n)
+{
+    size_t i = 0;
+
+    for (; i + 64 <= n; i += 64) {
+        v16 acc[4];
+        const float *p = x + i;
+
+        V_UNROLL for (int k = 0; k < 4; k++) acc[k] = v16_zero();
+        for (size_t t = 0; t < rows; t++, p += n)
+            V_UNROLL for (int k = 0; k < 4; k++)
+            {
+                v16 v = v16_load(p + 16 * k);
+                acc[k] = v16_fma(v, v, acc[k]);
+            }
+        V_UNROLL for (int k = 0; k < 4; k++) add_lanes(col + i + 16 * k, acc[k], 16);
+    }
+    for (; i < n; i += 16) {
+        size_t m = n - i < 16 ? n - i : 16;
+        v16 acc = v16_zero();
+        const float *p = x + i;
+
+        for (size_t t = 0; t < rows; t++, p += n) {
+            v16 v = v16_load_n(p, m);
+            acc = v16_fma(v, v, acc);
+        }
+        add_lanes(col + i, acc, m);
+    }
+}
+
 void FN(uc_squares_run)(float *out, double *col, const float *x, size_t n_tok, size_t n)
 {
     if (out)
         for (size_t t = 0; t < n_tok; t++)
             out[t] = dot(x + t * n, x + t * n, n);
-    if (!col)
-        return;
-    for (size_t t0 = 0; t0 < n_tok; t0 += 256) {
-        size_t rows = n_tok - t0 < 256 ? n_tok - t0 : 256;
-
-        BLOCK_EACH(n, v16 acc = v16_zero(); const float *p = x + t0 * n + i; float sum[16];
-                   for (size_t t = 0; t < rows; t++, p += n) {
-                       v16 v = BLOCK_LOAD(p);
-                       acc = v16_fma(v, v, acc);
-                   } v16_store(sum, acc);
-                   for (size_t l = 0; l < m; l++) col[i + l] += (double)sum[l];);
-    }
+    for (size_t t = 0; col && t < n_tok; t += 256)
+        square_columns(col, x + t * n, n_tok - t < 256 ? n_tok - t : 256, n);
 }
 
 void FN(uc_scale_rows_run)(float *y, const float *x, const float *s, size_t n_tok, size_t n)

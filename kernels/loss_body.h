@@ -15,6 +15,19 @@ V_FN v16 load_row(const float *x, size_t i, size_t end)
     return v16_select(v16m_first(end - i), v16_load_n(x + i, end - i), v16_set1(-INFINITY));
 }
 
+/* Probabilities: lanes beyond the end read as 0 and are not stored. */
+V_FN v16 load_probs(const float *x, size_t i, size_t end)
+{
+    return i + 16 <= end ? v16_load(x + i) : v16_load_n(x + i, end - i);
+}
+V_FN void store_probs(float *x, v16 v, size_t i, size_t end)
+{
+    if (i + 16 <= end)
+        v16_store(x + i, v);
+    else
+        v16_store_n(x + i, v, end - i);
+}
+
 static float row_max(const float *x, size_t n)
 {
     v16 m[4];
@@ -194,7 +207,7 @@ uint32_t FN(uc_loss_sample_row)(float *x, double *square, float u, size_t n)
             v16 e = v16_exp_low(v16_sub(load_row(x, i, end), mv));
 
             acc = v16_add(acc, e);
-            v16_store_n(x + i, e, end - i < 16 ? end - i : 16);
+            store_probs(x, e, i, end);
         }
         total += (double)v16_sum(acc);
     }
@@ -206,7 +219,7 @@ uint32_t FN(uc_loss_sample_row)(float *x, double *square, float u, size_t n)
         double next;
 
         for (size_t i = b; i < end; i += 16)
-            acc = v16_add(acc, v16_load_n(x + i, end - i < 16 ? end - i : 16));
+            acc = v16_add(acc, load_probs(x, i, end));
         next = run + (double)v16_sum(acc);
         if (!found && next > target) {
             found = 1;
@@ -214,11 +227,10 @@ uint32_t FN(uc_loss_sample_row)(float *x, double *square, float u, size_t n)
         }
         run = next;
         for (size_t i = b; i < end; i += 16) {
-            size_t m = end - i < 16 ? end - i : 16;
-            v16 p = v16_mul(v16_load_n(x + i, m), inv);
+            v16 p = v16_mul(load_probs(x, i, end), inv);
 
             acc2 = v16_fma(p, p, acc2);
-            v16_store_n(x + i, p, m);
+            store_probs(x, p, i, end);
         }
         sq += (double)v16_sum(acc2);
     }
