@@ -10,7 +10,7 @@
 #include <math.h>
 
 #include "kernels/attention_impl.h"
-#include "kernels/fmath_vec.h"
+#include "kernels/vec_fmath.h"
 
 /* Vectors and rows of a tile of accumulators: what fits the registers. */
 #if defined(UC_ISA_avx512)

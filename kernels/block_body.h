@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "kernels/block_impl.h"
-#include "kernels/fmath_vec.h"
+#include "kernels/vec_fmath.h"
 
 /* sum of a[i] * b[i]: 16 lanes, then the tree. */
 V_FN float dot(const float *a, const float *b, size_t n)

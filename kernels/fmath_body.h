@@ -1,6 +1,6 @@
 /* exp and log over arrays. */
 #include "kernels/fmath_impl.h"
-#include "kernels/fmath_vec.h"
+#include "kernels/vec_fmath.h"
 
 void FN(uc_expf_run)(float *y, const float *x, size_t n)
 {

@@ -1,5 +1,5 @@
 /* uc_expf and uc_logf for one value: the same operations in the same order as a lane of
- * fmath_vec.h, so the same bits. For bodies that need one logarithm a row. */
+ * vec_fmath.h, so the same bits. For bodies that need one logarithm a row. */
 #ifndef UC_KERNELS_FMATH_SCALAR_H
 #define UC_KERNELS_FMATH_SCALAR_H
 

@@ -4,7 +4,7 @@
  */
 #include <math.h>
 
-#include "kernels/fmath_vec.h"
+#include "kernels/vec_fmath.h"
 #include "kernels/loss_impl.h"
 
 /* Lanes beyond the end read as -infinity: exp gives 0, no comparison counts them. */

@@ -1,6 +1,6 @@
 /* exp and log over 16 lanes; include after a vec_<isa>.h. Same bits as uc_expf and uc_logf. */
-#ifndef UC_KERNELS_FMATH_VEC_H
-#define UC_KERNELS_FMATH_VEC_H
+#ifndef UC_KERNELS_VEC_FMATH_H
+#define UC_KERNELS_VEC_FMATH_H
 
 #include "kernels/fmath_scalar.h"
 #include "kernels/vec.h"
