@@ -20,6 +20,15 @@ int uc_eval_check(const struct uc_eval *e, struct uc_err *err)
     return uc_fix(err, "give a longer text or a smaller window");
 }
 
+uint64_t uc_eval_work(const struct uc_eval *e, size_t w0, size_t n)
+{
+    uint64_t n_tok = 0;
+
+    for (size_t i = w0; i < w0 + n; i++)
+        n_tok += uc_protocol_span(&e->protocol, e->n_ids, i).len;
+    return n_tok * e->n_layers;
+}
+
 size_t uc_eval_group(const struct uc_eval *e)
 {
     size_t n = GROUP_BYTES / (e->protocol.window * e->block.hidden * sizeof(float));
@@ -104,19 +113,22 @@ static int norm_scored(const struct uc_eval *e, struct uc_weights *from, size_t 
 int uc_eval_hidden(const struct uc_eval *e, struct uc_weights *from, size_t w0, size_t n, float *h,
                    struct uc_err *err)
 {
-    size_t n_tok = 0;
-    float *x;
+    uint64_t work = uc_eval_work(e, w0, n);
+    size_t n_tok;
+    float *x = NULL;
     int rc;
 
-    for (size_t i = w0; i < w0 + n; i++)
-        n_tok += uc_protocol_span(&e->protocol, e->n_ids, i).len;
+    if (!e->n_layers)
+        return uc_fail(err, UC_EUSAGE, "the model has no layers");
+    n_tok = (size_t)(work / e->n_layers);
     rc = uc_alloc(&x, n_tok * e->block.hidden, sizeof(float), "hidden states", err);
     if (rc == 0)
         rc = embed_windows(e, from, w0, n, x, err);
     for (uint32_t l = 0; l < e->n_layers && rc == 0; l++) {
         rc = run_layer(e, from, (int)l, x, n_tok, err);
         if (rc == 0 && e->progress)
-            e->progress(e->progress_arg, n_tok * (l + 1), n_tok * e->n_layers);
+            e->progress(e->progress_arg, e->progress_base + n_tok * (l + 1),
+                        e->progress_total ? e->progress_total : work);
     }
     if (rc == 0)
         rc = norm_scored(e, from, w0, n, x, h, err);
@@ -225,33 +237,53 @@ static int check_labels(const struct scorer *s, size_t n, struct uc_err *err)
     return 0;
 }
 
-int uc_eval_run(const struct uc_eval *e, const struct uc_eval_pair *pair, json_t **report,
+/* Hidden states of both models for windows [w, w + n) into s; *ref_h: where the source's lie. */
+static int run_models(struct uc_eval *e, const struct uc_eval_pair *pair, struct scorer *s,
+                      size_t w, size_t n, const float **ref_h, struct uc_err *err)
+{
+    uint64_t work = uc_eval_work(e, w, n);
+    int rc = 0;
+
+    *ref_h = pair->ref_h ? pair->ref_h + s->done * e->block.hidden : s->ref_h;
+    if (!pair->ref_h) {
+        rc = uc_eval_hidden(e, pair->source, w, n, s->ref_h, err);
+        e->progress_base += work;
+    }
+    if (rc == 0 && pair->model) {
+        rc = uc_eval_hidden(e, pair->model, w, n, s->h, err);
+        e->progress_base += work;
+    }
+    return rc;
+}
+
+int uc_eval_run(const struct uc_eval *eval, const struct uc_eval_pair *pair, json_t **report,
                 struct uc_err *err)
 {
-    size_t windows = uc_protocol_windows(&e->protocol, e->n_ids), group = uc_eval_group(e);
+    struct uc_eval e = *eval;
+    size_t windows = uc_protocol_windows(&e.protocol, e.n_ids), group = uc_eval_group(&e);
     struct scorer s;
-    int rc = uc_eval_check(e, err);
+    int rc = uc_eval_check(&e, err);
 
     *report = NULL;
     if (rc < 0)
         return rc;
-    rc = scorer_init(&s, e, pair, err);
+    e.progress_base = 0;
+    e.progress_total = uc_eval_work(&e, 0, windows) * (!pair->ref_h + (pair->model != NULL));
+    rc = scorer_init(&s, &e, pair, err);
     for (size_t w = 0; w < windows && rc == 0; w += group) {
         size_t n = windows - w < group ? windows - w : group;
-        size_t scored = uc_protocol_scored(&e->protocol, e->n_ids, w, n);
-        const float *ref_h = pair->ref_h ? pair->ref_h + s.done * e->block.hidden : s.ref_h;
+        size_t scored = uc_protocol_scored(&e.protocol, e.n_ids, w, n);
+        const float *ref_h;
 
-        uc_protocol_labels(&e->protocol, e->ids, e->n_ids, w, n, s.labels);
+        uc_protocol_labels(&e.protocol, e.ids, e.n_ids, w, n, s.labels);
         rc = check_labels(&s, scored, err);
-        if (rc == 0 && !pair->ref_h)
-            rc = uc_eval_hidden(e, pair->source, w, n, s.ref_h, err);
-        if (rc == 0 && pair->model)
-            rc = uc_eval_hidden(e, pair->model, w, n, s.h, err);
+        if (rc == 0)
+            rc = run_models(&e, pair, &s, w, n, &ref_h, err);
         if (rc == 0)
             rc = score_rows(&s, ref_h, scored, err);
     }
     if (rc == 0)
-        rc = uc_eval_report(e, s.scores, s.n_scores, pair->model != NULL, pair->text_bytes, report,
+        rc = uc_eval_report(&e, s.scores, s.n_scores, pair->model != NULL, pair->text_bytes, report,
                             err);
     scorer_release(&s);
     return rc;

@@ -27,7 +27,8 @@ struct uc_protocol {
     enum uc_protocol_kind kind;
     size_t window, stride; /* tokens; llama: stride == window */
     size_t limit;          /* windows; 0: all */
-    int64_t bos;           /* llama: this id replaces the first of each window; -1: none */
+    int64_t bos;           /* llama: this id replaces the first of each window; -1: none.
+                              Other protocols ignore it */
 };
 
 /* UC_EUSAGE: unknown name, window below 2, stride not in [1, window]. stride 0: the default, the
@@ -61,10 +62,14 @@ struct uc_eval {
     struct uc_pool *pool;
     uc_eval_progress_fn *progress; /* tokens times layers; may be NULL */
     void *progress_arg;
+    /* What a caller of several uc_eval_hidden has behind it and before it; total 0: this call's. */
+    uint64_t progress_base, progress_total;
 };
 
 /* UC_EUSAGE when the text is shorter than one window. */
 int uc_eval_check(const struct uc_eval *e, struct uc_err *err);
+/* Tokens times layers of windows [w0, w0 + n): the work of one uc_eval_hidden. */
+uint64_t uc_eval_work(const struct uc_eval *e, size_t w0, size_t n);
 /* Windows that are worth streaming the weights once for: bounds the hidden states to 96 MiB. */
 size_t uc_eval_group(const struct uc_eval *e);
 /* Final-norm outputs at the scored positions of windows [w0, w0 + n) into

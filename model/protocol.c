@@ -23,12 +23,10 @@ int uc_protocol_init(struct uc_protocol *p, const char *name, int64_t window, in
                        (long long)stride, (long long)window, name);
     if (limit < 0)
         return uc_fail(err, UC_EUSAGE, "limit %lld is negative", (long long)limit);
-    if (bos >= 0 && p->kind != UC_PROTOCOL_LLAMA)
-        return uc_fail(err, UC_EUSAGE, "only protocol llama puts a BOS into each window");
     p->window = (size_t)window;
     p->stride = (size_t)stride;
     p->limit = (size_t)limit;
-    p->bos = bos < 0 ? -1 : bos;
+    p->bos = p->kind == UC_PROTOCOL_LLAMA && bos >= 0 ? bos : -1;
     return 0;
 }
 

@@ -36,8 +36,7 @@ static int put_labels(struct uc_op_ctx *ctx, const struct uc_eval *e, size_t win
     return rc;
 }
 
-static int put_hidden(struct uc_op_ctx *ctx, const struct uc_eval *e, size_t windows,
-                      struct uc_err *err)
+static int put_hidden(struct uc_op_ctx *ctx, struct uc_eval *e, size_t windows, struct uc_err *err)
 {
     size_t group = uc_eval_group(e) < windows ? uc_eval_group(e) : windows;
     struct uc_input_weights from;
@@ -48,6 +47,7 @@ static int put_hidden(struct uc_op_ctx *ctx, const struct uc_eval *e, size_t win
 
     if (rc < 0)
         return rc;
+    e->progress_total = uc_eval_work(e, 0, windows);
     uc_input_weights_init(&from, ctx, "layer");
     rc = uc_blob_create(ctx, "h", &out, err);
     for (size_t w = 0; w < windows && rc == 0; w += group) {
@@ -55,6 +55,7 @@ static int put_hidden(struct uc_op_ctx *ctx, const struct uc_eval *e, size_t win
         size_t rows = uc_protocol_scored(&e->protocol, e->n_ids, w, n);
 
         rc = uc_eval_hidden(e, &from.base, w, n, h, err);
+        e->progress_base += uc_eval_work(e, w, n);
         if (rc == 0)
             rc = uc_blob_add(&out, h, rows * e->block.hidden * sizeof(float), err);
     }
