@@ -371,17 +371,42 @@ static void test_cache_of_another_version(void **state)
     assert_non_null(strstr(f->err.msg, "uc-cache 2"));
 }
 
+static volatile sig_atomic_t interrupts;
+
+/* arg: at which start, and how often, the user presses Ctrl-C. */
+static void interrupt_at_start(void *arg, const struct uc_event *ev)
+{
+    int *when = arg;
+
+    if (ev->kind == UC_EV_START && --when[0] == 0)
+        interrupts = when[1];
+}
+
 static void test_interrupts(void **state)
 {
     struct fixture *f = *state;
-    static volatile sig_atomic_t n;
+    int when[2] = {2, 1};
 
-    n = 1; /* nothing new is started */
-    f->opts.interrupts = &n;
+    interrupts = 1; /* nothing new is started */
+    f->opts.interrupts = &interrupts;
     assert_int_equal(fixture_build(f), UC_EINTR);
     assert_string_equal(f->ran, "");
-    n = 0;
-    assert_build(f, everything);
+    interrupts = 0;
+    f->opts.event = interrupt_at_start;
+    f->opts.arg = when;
+    assert_int_equal(fixture_build(f), UC_EINTR); /* what runs is let finish, and kept */
+    assert_string_equal(f->ran, " fingerprint capture.0");
+    interrupts = 0;
+    f->ms = 60000;
+    when[0] = 1;
+    when[1] = 2;
+    assert_int_equal(fixture_build(f), UC_EINTR); /* what runs is killed */
+    assert_true(f->res.seconds < 30);
+    assert_string_equal(f->ran, "");
+    interrupts = 0;
+    f->ms = 0;
+    f->opts.event = NULL;
+    assert_build(f, everything + strlen(" fingerprint capture.0"));
 }
 
 static void store_memo(struct uc_cache *c, const struct fixture *f, const struct uc_digest *key)
