@@ -333,7 +333,9 @@ local function quantize(spec, s, coded, kept)
     }.curve
   end
   local c = uc.action {
-    op = "allocate", name = "allocate", params = sizes, inputs = curves, outputs = { c = "cache" },
+    op = "allocate", name = "allocate", inputs = curves,
+    params = { target_bytes = target, fixed_bytes = sizes.fixed_bytes, count = sizes.count,
+      weights = sizes.count == "body" and s.body or s.weights }, outputs = { c = "cache" },
     memory = 30e6,
   }.c
   for _, t in ipairs(coded) do

@@ -86,17 +86,113 @@ static int print_log(const struct uc_cli *cli, const char *path, struct uc_err *
     return 0;
 }
 
-static int run(struct uc_cli *cli, struct uc_err *err)
+/* What a build's events add up to. */
+struct status {
+    json_t *running; /* action -> seconds at which it began */
+    json_t *plan;    /* the last event with totals */
+    size_t n_ended;
+    double at;
+};
+
+static void add_event(struct status *s, json_t *e)
+{
+    const char *kind = uc_json_str(e, "ev", ""), *action = uc_json_str(e, "action", NULL);
+
+    s->at = uc_json_num(e, "t", s->at);
+    if (!strcmp(kind, "start") && action)
+        json_object_set_new(s->running, action, json_real(s->at));
+    if (!strcmp(kind, "end") && action) {
+        json_object_del(s->running, action);
+        s->n_ended++;
+    }
+    if (!strcmp(kind, "plan") || !strcmp(kind, "done")) {
+        json_decref(s->plan);
+        s->plan = json_incref(e);
+    }
+}
+
+static void print_status(const struct uc_cli *cli, const struct status *s, const char *path)
+{
+    const char *kind = uc_json_str(s->plan, "ev", ""), *text = uc_json_str(s->plan, "text", NULL);
+    bool ended = !strcmp(kind, "done");
+    const char *state = !ended ? "running, or stopped without an end" : text ? "failed" : "done";
+    const char *name;
+    json_t *since;
+
+    if (cli->json) {
+        json_t *o =
+            json_pack("{s:s, s:O, s:I, s:f}", "state", ended ? (text ? "failed" : "done") : "open",
+                      "running", s->running, "ended", (json_int_t)s->n_ended, "seconds", s->at);
+        if (text)
+            json_object_set_new(o, "error", json_string(text));
+        uc_print_json(o);
+        return;
+    }
+    printf("build %.*s: %s\n", (int)strcspn(uc_path_base(path), "."), uc_path_base(path), state);
+    printf("  %zu of %lld actions done after %.1f s\n", s->n_ended,
+           (long long)uc_json_int(s->plan, "actions", 0), s->at);
+    json_object_foreach(s->running, name, since)
+        printf("  %s, since %.1f s\n", name, s->at - json_real_value(since));
+    if (text)
+        printf("  %s\n", text);
+}
+
+static int read_status(const struct uc_cli *cli, const char *path, struct uc_err *err)
+{
+    struct status s = {.running = json_object()};
+    char *text, *line, *save;
+    size_t n;
+    int rc = uc_read_file(path, 0, &text, &n, err);
+
+    if (rc == 0) {
+        for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+            struct uc_err bad;
+            json_t *e = uc_json_parse(line, strlen(line), path, &bad);
+
+            if (e)
+                add_event(&s, e);
+            json_decref(e);
+        }
+        free(text);
+        print_status(cli, &s, path);
+    }
+    json_decref(s.running);
+    json_decref(s.plan);
+    return rc;
+}
+
+static int with_build(struct uc_cli *cli,
+                      int (*fn)(const struct uc_cli *cli, const char *path, struct uc_err *err),
+                      struct uc_err *err)
 {
     const char *given = uc_cli_text(cli, "cache", NULL);
     char *dir = given ? uc_xstrdup(given) : uc_cache_default_dir();
     char *path = find_build(cli, dir, err);
-    int rc = path ? print_log(cli, path, err) : err->code;
+    int rc = path ? fn(cli, path, err) : err->code;
 
     free(path);
     free(dir);
     return rc;
 }
+
+static int run(struct uc_cli *cli, struct uc_err *err)
+{
+    return with_build(cli, print_log, err);
+}
+
+static int run_status(struct uc_cli *cli, struct uc_err *err)
+{
+    return with_build(cli, read_status, err);
+}
+
+const struct uc_command uc_cmd_status = {
+    .name = "status",
+    .summary = "what the last build is doing, from any terminal",
+    .usage = "[BUILD]",
+    .examples = "uc status   takes no lock; the build may be running elsewhere",
+    .max_args = 1,
+    .run = run_status,
+};
 
 const struct uc_command uc_cmd_log = {
     .name = "log",

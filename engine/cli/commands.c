@@ -14,15 +14,29 @@ extern const struct uc_command uc_cmd_import;
 extern const struct uc_command uc_cmd_info;
 extern const struct uc_command uc_cmd_log;
 extern const struct uc_command uc_cmd_plan;
+extern const struct uc_command uc_cmd_status;
 extern const struct uc_command uc_cmd_tokenize;
 extern const struct uc_command uc_cmd_verify;
 extern const struct uc_command uc_cmd_version;
 
 const struct uc_command *const uc_commands[] = {
-    &uc_cmd_build, &uc_cmd_compress,   &uc_cmd_plan,    &uc_cmd_explain,
-    &uc_cmd_graph, &uc_cmd_log,        &uc_cmd_info,    &uc_cmd_verify,
-    &uc_cmd_bench, &uc_cmd_export,     &uc_cmd_import,  &uc_cmd_tokenize,
-    &uc_cmd_help,  &uc_cmd_completion, &uc_cmd_version, NULL,
+    &uc_cmd_build,
+    &uc_cmd_compress,
+    &uc_cmd_plan,
+    &uc_cmd_explain,
+    &uc_cmd_graph,
+    &uc_cmd_status,
+    &uc_cmd_log,
+    &uc_cmd_info,
+    &uc_cmd_verify,
+    &uc_cmd_bench,
+    &uc_cmd_export,
+    &uc_cmd_import,
+    &uc_cmd_tokenize,
+    &uc_cmd_help,
+    &uc_cmd_completion,
+    &uc_cmd_version,
+    NULL,
 };
 
 const struct uc_option uc_global_options[] = {

@@ -262,7 +262,7 @@ static void on_end(struct uc_progress *p, const struct uc_event *ev)
         p->peak = ev->peak_rss;
     uc_str_seconds(took, ev->seconds);
     if (ev->outcome == UC_FAILED) {
-        snprintf(line, sizeof(line), "FAILED %s: %s", ev->action->name, ev->text ? ev->text : "");
+        snprintf(line, sizeof(line), "FAILED %s", ev->text ? ev->text : ev->action->name);
         say(p, ev, line);
     } else if (ev->outcome == UC_RAN && (p->all || ev->seconds > SLOW_S)) {
         snprintf(line, sizeof(line), "%s  %s", ev->action->name, took);

@@ -89,13 +89,9 @@ static double total_bytes(const struct curve *c, size_t n, double fixed, int x)
     return bits / 8 + fixed;
 }
 
-static int unreachable(const struct curve *c, size_t n, double target, double low, double high,
-                       struct uc_err *err)
+/* weights: those that the budget is counted over. */
+static int unreachable(double weights, double target, double low, double high, struct uc_err *err)
 {
-    double weights = 0;
-
-    for (size_t i = 0; i < n; i++)
-        weights += c[i].n ? c[i].weights : 0;
     uc_fail(
         err, UC_EUSAGE,
         "%.3f bits per weight cannot be reached: with this model and these options the file can "
@@ -123,7 +119,7 @@ static int find_level(struct uc_op_ctx *ctx, const struct curve *c, size_t n, st
     low = total_bytes(c, n, fixed, hi);
     high = total_bytes(c, n, fixed, lo);
     if (aim < low * 1.002 || aim > high)
-        return unreachable(c, n, target, low * 1.0025, high, err);
+        return unreachable(uc_json_num(ctx->params, "weights", 1), target, low * 1.0025, high, err);
     while (hi - lo > 1) {
         int mid = lo + (hi - lo) / 2;
         if (total_bytes(c, n, fixed, mid) > aim)

@@ -324,7 +324,8 @@ static int allocate(struct model *m, char msg[1400])
     struct op_run *r;
     int rc;
 
-    snprintf(params, sizeof(params), "{\"target_bytes\":%ld,\"fixed_bytes\":%ld,\"count\":\"all\"}",
+    snprintf(params, sizeof(params),
+             "{\"target_bytes\":%ld,\"fixed_bytes\":%ld,\"count\":\"all\",\"weights\":106848}",
              m->target, m->fixed);
     r = op_new(params, 1);
     for (int i = 0; i < 3; i++) {
@@ -386,7 +387,8 @@ static void land(struct model *m)
     char params[200], name[100];
     struct op_run *r;
 
-    snprintf(params, sizeof(params), "{\"target_bytes\":%ld,\"fixed_bytes\":%ld,\"count\":\"all\"}",
+    snprintf(params, sizeof(params),
+             "{\"target_bytes\":%ld,\"fixed_bytes\":%ld,\"count\":\"all\",\"weights\":106848}",
              m->target, m->fixed);
     r = op_new(params, 2);
     add_streams(r, m, true);
