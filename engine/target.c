@@ -307,6 +307,8 @@ int uc_target_write(struct uc_cache *c, const char *dir, const struct uc_target_
     if (rc >= 0) {
         bool exists = rc == 1;
         rc = fill(c, partial, place, manifest, files, n, bad, err);
+        if (rc == UC_ERESOURCE)
+            uc_fix(err, "free disk space there, or choose another folder for the artifact");
         if (rc == 0)
             rc = take_place(partial, place, exists, err);
         if (rc == 0 && uc_cache_syncs(c))
