@@ -10,6 +10,9 @@
 #include "base/str.h"
 #include "model/config.h"
 
+#define MAX_LAYERS    4096u /* no model has them: a config that says more is damaged */
+#define MAX_POSITIONS 2048  /* where config.json does not say */
+
 /* ---- blocks ---- */
 
 static uint8_t add_slot(struct uc_block *b, uint32_t width)
@@ -95,6 +98,9 @@ static const struct uc_block_kind {
 
 static int check_block(const struct uc_block *b, struct uc_err *err)
 {
+    if ((uint64_t)b->n_head * b->head_dim > 1u << 30)
+        return uc_fail(err, UC_EREFUSED, "%u attention heads of %u are too wide", b->n_head,
+                       b->head_dim);
     if (b->n_head % b->n_kv)
         return uc_fail(err, UC_EREFUSED, "%u attention heads cannot share %u key/value heads",
                        b->n_head, b->n_kv);
@@ -187,7 +193,12 @@ static int read_llama(const json_t *config, struct uc_arch *a, struct uc_err *er
         (rc = uc_config_rope(config, &b->rope, err)) < 0)
         return rc;
     b->rms_eps = uc_json_num(config, "rms_norm_eps", 1e-6);
-    a->max_positions = (uint32_t)uc_json_int(config, "max_position_embeddings", 0);
+    if (a->n_layers > MAX_LAYERS)
+        return uc_fail(err, UC_EREFUSED, "num_hidden_layers %u is above %u", a->n_layers,
+                       MAX_LAYERS);
+    if ((rc = uc_config_u32(config, "max_position_embeddings", MAX_POSITIONS, &a->max_positions,
+                            err)) < 0)
+        return rc;
     a->tied_stated = uc_config_has(config, "tie_word_embeddings");
     a->tied = uc_json_bool(config, "tie_word_embeddings", false);
     return build_block(b, "prenorm-gated", err);

@@ -89,7 +89,7 @@ struct uc_arch {
     const struct uc_family *family;
     const char *model_type; /* of the family; static */
     uint32_t vocab, n_layers;
-    uint32_t max_positions; /* longest window it was trained for; 0 when not stated */
+    uint32_t max_positions; /* longest window it was trained for */
     bool tied;              /* the head is the embedding */
     bool tied_stated;       /* false: config.json does not say (uc_arch_settle looks) */
     struct uc_block block;

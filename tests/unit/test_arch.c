@@ -214,8 +214,13 @@ static void half_supported_llamas_are_refused(void **state)
     assert_refused("{" LLAMA ",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":4}}",
                    "original_max_position_embeddings");
     assert_refused("{" LLAMA ",\"head_dim\":3}", "even head_dim");
+    assert_refused("{" LLAMA ",\"head_dim\":1073741824}", "too wide");
     assert_refused("{" LLAMA ",\"head_dim\":-8}", "head_dim");
     assert_refused("{\"model_type\":\"llama\",\"vocab_size\":8}", "hidden_size");
+    assert_refused("{\"model_type\":\"llama\",\"vocab_size\":8,\"hidden_size\":16,"
+                   "\"num_hidden_layers\":1000000000,\"intermediate_size\":8,"
+                   "\"num_attention_heads\":4}",
+                   "4096");
     assert_refused("{\"model_type\":\"llama\",\"vocab_size\":8,\"hidden_size\":18,"
                    "\"num_hidden_layers\":1,\"intermediate_size\":8,\"num_attention_heads\":4}",
                    "multiple");

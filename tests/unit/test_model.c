@@ -18,6 +18,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "model/eval.h"
+#include "model/forward.h"
 #include "op_harness.h"
 
 #define TOLERANCE 5e-5
@@ -421,6 +422,39 @@ static void inputs_are_checked(void **state)
     capture_fails(PARAMS "}", NULL, 0, 0, "");
 }
 
+/* ---- rotary tables ---- */
+
+/* Llama 3.2's scaling at position 1000, from math.cos and math.sin in Python: two frequencies that
+ * are kept, three that are blended, three that are stretched. An angle of 1000 radians in fp64 is
+ * exact to 1e-13; the table is fp32. */
+static void llama3_scaling_stretches_slow_turns(void **state)
+{
+    static const struct {
+        size_t i;
+        double cos, sin;
+    } expected[] = {
+        {0, 0.562379076, 0.826879541},    {7, 0.992694017, 0.120658975},
+        {15, 0.276594365, 0.960986762},   {16, 0.909150419, 0.416467905},
+        {17, 0.995291158, 0.0969304475},  {18, 0.999810628, 0.0194604097},
+        {20, 0.999963276, 0.00857015058}, {31, 0.999999996, 9.41830671e-05},
+    };
+    const struct uc_rope_params rope = {.type = UC_ROPE_LLAMA3,
+                                        .theta = 500000,
+                                        .factor = 32,
+                                        .low_freq_factor = 1,
+                                        .high_freq_factor = 4,
+                                        .original_positions = 8192};
+    float *c = uc_xcalloc(1001 * 32, sizeof(*c)), *s = uc_xcalloc(1001 * 32, sizeof(*s));
+
+    uc_rope_tables(&rope, c, s, 1001, 64);
+    for (size_t k = 0; k < UC_COUNT(expected); k++) {
+        assert_true(fabs(c[1000 * 32 + expected[k].i] - expected[k].cos) < 1e-7);
+        assert_true(fabs(s[1000 * 32 + expected[k].i] - expected[k].sin) < 1e-7);
+    }
+    free(c);
+    free(s);
+}
+
 /* ---- protocols ---- */
 
 static void llama_scores_the_second_half(void **state)
@@ -577,6 +611,7 @@ int main(void)
         cmocka_unit_test(factor_survives_an_input_that_is_never_excited),
         cmocka_unit_test(factor_refuses_what_it_cannot_use),
         cmocka_unit_test(inputs_are_checked),
+        cmocka_unit_test(llama3_scaling_stretches_slow_turns),
         cmocka_unit_test(llama_scores_the_second_half),
         cmocka_unit_test(strided_scores_every_token_once),
         cmocka_unit_test(protocols_are_checked),
