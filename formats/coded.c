@@ -110,7 +110,8 @@ static int check_header(const struct coded_header *h, struct uc_err *err)
                        h->version);
     if (h->mode != UC_CODED_SCALAR && h->mode != UC_CODED_RAW)
         return uc_fail(err, UC_EREFUSED, "coded weights: stream mode %u is not known", h->mode);
-    if (h->shape >= UC_CODED_SHAPES || h->m == 0 || h->n == 0 || h->chunk_rows == 0)
+    if (h->shape >= UC_CODED_SHAPES || h->m == 0 || h->n == 0 || h->chunk_rows == 0 ||
+        h->m > CODED_DIM_MAX || h->n > CODED_DIM_MAX || h->chunk_rows > CODED_DIM_MAX)
         return corrupt(err, "impossible header values");
     return 0;
 }
@@ -122,7 +123,6 @@ static int check_chunks(struct uc_coded_info *i, const uint8_t *table, size_t n,
     for (uint32_t k = 0; k < i->n_chunks; k++) {
         len = coded_u32(table + (size_t)CODED_CHUNK_ENTRY * k);
         rows = k + 1 < i->n_chunks ? i->chunk_rows : i->m - (uint64_t)k * i->chunk_rows;
-        /* n < 2^32 and rows < 2^32: the product fits */
         if (i->mode == UC_CODED_RAW ? len != 2 * rows * i->n : len < 4 * RANS_LANES || len % 2)
             return corrupt(err, "a chunk's length is impossible");
         total += len;
@@ -271,7 +271,8 @@ static int read_array(struct rans_dec *d, const struct coded_array *a, const str
 
     for (size_t i = 0; i < n; i++) {
         int64_t z = last + dec_code(d, 0, c, 0);
-        int64_t v = coded_array_linked(a) ? z - coded_link(steps[i]) : z * (1 << a->unit) + a->offset;
+        int64_t v =
+            coded_array_linked(a) ? z - coded_link(steps[i]) : z * (1 << a->unit) + a->offset;
         if (d->bad || v < low || v > high)
             return -1;
         x[i] = (int16_t)v;

@@ -26,7 +26,7 @@ enum uc_coded_mode {
 struct uc_coded_info {
     unsigned version;
     unsigned mode; /* enum uc_coded_mode */
-    uint64_t m, n; /* rows (outputs), columns (inputs) */
+    uint64_t m, n; /* rows (outputs), columns (inputs); at most 2^24 each */
     uint32_t chunk_rows;
     uint32_t n_chunks;
     unsigned shape;       /* table family, 0 .. UC_CODED_SHAPES - 1 */

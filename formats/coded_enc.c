@@ -164,7 +164,8 @@ static void array_residuals(int32_t *r, const int16_t *x, const int16_t *steps, 
     int32_t last = head->base;
 
     for (size_t i = 0; i < n; i++) {
-        int32_t z = coded_array_linked(head) ? x[i] + coded_link(steps[i]) : (x[i] - head->offset) >> head->unit;
+        int32_t z = coded_array_linked(head) ? x[i] + coded_link(steps[i])
+                                             : (x[i] - head->offset) >> head->unit;
         r[i] = z - last;
         if (head->flags & CODED_ARRAY_DELTA)
             last = z;
@@ -206,7 +207,8 @@ static int32_t middle(const int16_t *x, const int16_t *steps, size_t n,
     int64_t sum = 0;
 
     for (size_t i = 0; i < n; i++)
-        sum += coded_array_linked(head) ? x[i] + coded_link(steps[i]) : (x[i] - head->offset) >> head->unit;
+        sum += coded_array_linked(head) ? x[i] + coded_link(steps[i])
+                                        : (x[i] - head->offset) >> head->unit;
     return (int32_t)(sum >= 0 ? (sum + (int64_t)n / 2) / (int64_t)n
                               : -((-sum + (int64_t)n / 2) / (int64_t)n));
 }
@@ -219,7 +221,8 @@ static void choose_array(struct coded_array *best, const struct rans_model *mode
     uint32_t hist[HIST];
 
     for (int flags = 0; flags < (steps ? 4 : 2); flags++) {
-        struct coded_array h = {.flags = (uint8_t)flags, .unit = best->unit, .offset = best->offset};
+        struct coded_array h = {
+            .flags = (uint8_t)flags, .unit = best->unit, .offset = best->offset};
         h.base = (int16_t)middle(x, steps, n, &h);
         array_residuals(r, x, steps, n, &h);
         memset(hist, 0, sizeof(hist));
@@ -300,7 +303,8 @@ static int in_range(const int16_t *x, size_t n, int low, int high, const char *w
 
 static int check_side(const struct uc_coded_side *s, size_t n_chunks, struct uc_err *err)
 {
-    if (s->m == 0 || s->n == 0 || s->m > UINT32_MAX || s->n > UINT32_MAX || s->chunk_rows == 0 ||
+    if (s->m == 0 || s->n == 0 || s->m > CODED_DIM_MAX || s->n > CODED_DIM_MAX ||
+        s->chunk_rows == 0 || s->chunk_rows > CODED_DIM_MAX ||
         n_chunks != (s->m - 1) / s->chunk_rows + 1)
         return uc_fail(err, UC_EFAIL, "a coded stream cannot hold %llu x %llu in %zu chunks",
                        (unsigned long long)s->m, (unsigned long long)s->n, n_chunks);

@@ -9,9 +9,10 @@
 
 enum {
     CODED_VERSION = 1,
-    CODED_HEADER = 32,     /* bytes before the chunk table */
-    CODED_CHUNK_ENTRY = 8, /* length, CRC-32 */
-    CODED_ARRAYS = 4,      /* column steps, column classes, row steps, row classes */
+    CODED_DIM_MAX = 1 << 24, /* rows, columns, rows of a chunk */
+    CODED_HEADER = 32,       /* bytes before the chunk table */
+    CODED_CHUNK_ENTRY = 8,   /* length, CRC-32 */
+    CODED_ARRAYS = 4,        /* column steps, column classes, row steps, row classes */
     CODED_ARRAY_HEAD = 4,
 
     CODED_ARRAY_DELTA = 1 << 0,  /* predicted by the value before, not by the base */
@@ -30,7 +31,7 @@ struct coded_array {
     uint8_t flags;
     uint8_t unit;   /* log2 of what all values differ by multiples of */
     uint8_t offset; /* 0 .. 7, added to the multiples */
-    uint8_t table; /* shape in the upper 3 bits, class in the lower 5 */
+    uint8_t table;  /* shape in the upper 3 bits, class in the lower 5 */
     int16_t base;
 };
 
