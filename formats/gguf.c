@@ -6,25 +6,25 @@
 #include "base/mem.h"
 #include "base/str.h"
 
-#define MAX_KEY 65535
-#define MAX_NAME 64
+#define MAX_KEY     65535
+#define MAX_NAME    64
 #define MAX_NESTING 4
 
 static const struct {
     const char *name;
     uint32_t n_elem, n_bytes;
 } types[] = {
-    [0] = {"F32", 1, 4},        [1] = {"F16", 1, 2},        [2] = {"Q4_0", 32, 18},
-    [3] = {"Q4_1", 32, 20},     [6] = {"Q5_0", 32, 22},     [7] = {"Q5_1", 32, 24},
-    [8] = {"Q8_0", 32, 34},     [9] = {"Q8_1", 32, 40},     [10] = {"Q2_K", 256, 84},
-    [11] = {"Q3_K", 256, 110},  [12] = {"Q4_K", 256, 144},  [13] = {"Q5_K", 256, 176},
-    [14] = {"Q6_K", 256, 210},  [15] = {"Q8_K", 256, 292},  [16] = {"IQ2_XXS", 256, 66},
-    [17] = {"IQ2_XS", 256, 74}, [18] = {"IQ3_XXS", 256, 98}, [19] = {"IQ1_S", 256, 50},
-    [20] = {"IQ4_NL", 32, 18},  [21] = {"IQ3_S", 256, 110}, [22] = {"IQ2_S", 256, 82},
-    [23] = {"IQ4_XS", 256, 136}, [24] = {"I8", 1, 1},       [25] = {"I16", 1, 2},
-    [26] = {"I32", 1, 4},       [27] = {"I64", 1, 8},       [28] = {"F64", 1, 8},
-    [29] = {"IQ1_M", 256, 56},  [30] = {"BF16", 1, 2},      [34] = {"TQ1_0", 256, 54},
-    [35] = {"TQ2_0", 256, 66},  [39] = {"MXFP4", 32, 17},   [40] = {"NVFP4", 64, 36},
+    [0] = {"F32", 1, 4},         [1] = {"F16", 1, 2},         [2] = {"Q4_0", 32, 18},
+    [3] = {"Q4_1", 32, 20},      [6] = {"Q5_0", 32, 22},      [7] = {"Q5_1", 32, 24},
+    [8] = {"Q8_0", 32, 34},      [9] = {"Q8_1", 32, 40},      [10] = {"Q2_K", 256, 84},
+    [11] = {"Q3_K", 256, 110},   [12] = {"Q4_K", 256, 144},   [13] = {"Q5_K", 256, 176},
+    [14] = {"Q6_K", 256, 210},   [15] = {"Q8_K", 256, 292},   [16] = {"IQ2_XXS", 256, 66},
+    [17] = {"IQ2_XS", 256, 74},  [18] = {"IQ3_XXS", 256, 98}, [19] = {"IQ1_S", 256, 50},
+    [20] = {"IQ4_NL", 32, 18},   [21] = {"IQ3_S", 256, 110},  [22] = {"IQ2_S", 256, 82},
+    [23] = {"IQ4_XS", 256, 136}, [24] = {"I8", 1, 1},         [25] = {"I16", 1, 2},
+    [26] = {"I32", 1, 4},        [27] = {"I64", 1, 8},        [28] = {"F64", 1, 8},
+    [29] = {"IQ1_M", 256, 56},   [30] = {"BF16", 1, 2},       [34] = {"TQ1_0", 256, 54},
+    [35] = {"TQ2_0", 256, 66},   [39] = {"MXFP4", 32, 17},    [40] = {"NVFP4", 64, 36},
     [41] = {"Q1_0", 128, 18},
 };
 
@@ -61,8 +61,9 @@ static uint64_t le(const uint8_t *p, unsigned n)
 
 static int ends_early(const struct reader *r)
 {
-    return uc_fail(r->err, UC_EREFUSED, "%s: the header goes on past the end of the file (byte %llu)",
-                   r->what, (unsigned long long)r->at);
+    return uc_fail(r->err, UC_EREFUSED,
+                   "%s: the header goes on past the end of the file (byte %llu)", r->what,
+                   (unsigned long long)r->at);
 }
 
 /* An unsigned integer of n bytes. */
@@ -269,13 +270,13 @@ static int place_tensors(struct uc_gguf *g, const struct reader *r, uint64_t ali
     for (size_t i = 0; i < g->n_tensors; i++) {
         struct uc_gguf_tensor *t = &g->tensors[i];
         if (t->offset % align)
-            return uc_fail(r->err, UC_EREFUSED, "%s: tensor %s: offset %llu is not a multiple of %llu",
-                           r->what, t->name, (unsigned long long)t->offset,
-                           (unsigned long long)align);
-        if (start > r->size || t->offset > r->size - start ||
-            t->size > r->size - start - t->offset)
-            return uc_fail(r->err, UC_EREFUSED, "%s: tensor %s: its data goes past the end of the file",
-                           r->what, t->name);
+            return uc_fail(r->err, UC_EREFUSED,
+                           "%s: tensor %s: offset %llu is not a multiple of %llu", r->what, t->name,
+                           (unsigned long long)t->offset, (unsigned long long)align);
+        if (start > r->size || t->offset > r->size - start || t->size > r->size - start - t->offset)
+            return uc_fail(r->err, UC_EREFUSED,
+                           "%s: tensor %s: its data goes past the end of the file", r->what,
+                           t->name);
         t->offset += start;
     }
     qsort(g->tensors, g->n_tensors, sizeof(*g->tensors), by_offset);

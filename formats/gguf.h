@@ -67,7 +67,8 @@ void uc_gguf_close(struct uc_gguf *g);
 /* NULL when absent. */
 const struct uc_gguf_kv *uc_gguf_find(const struct uc_gguf *g, const char *key);
 const struct uc_gguf_tensor *uc_gguf_tensor(const struct uc_gguf *g, const char *name);
-/* Values of a key; false when it is absent or of another kind (any integer kind, any float kind). */
+/* Values of a key; false when it is absent or of another kind (any integer kind, any float kind).
+ */
 bool uc_gguf_int(const struct uc_gguf *g, const char *key, int64_t *out);
 bool uc_gguf_real(const struct uc_gguf *g, const char *key, double *out);
 bool uc_gguf_bool(const struct uc_gguf *g, const char *key, bool *out);
@@ -105,8 +106,8 @@ struct uc_gguf_import {
 /*
  * Makes an ordinary Hugging Face folder of a GGUF file: model.safetensors (all tensors dequantized
  * and rounded to bf16, ties to even, sorted by name), config.json, generation_config.json,
- * tokenizer.json, tokenizer_config.json. Architecture "llama" with a byte-level BPE tokenizer; others
- * are UC_EREFUSED. The rows of q and k are put back from the interleaved order of the rotary
+ * tokenizer.json, tokenizer_config.json. Architecture "llama" with a byte-level BPE tokenizer;
+ * others are UC_EREFUSED. The rows of q and k are put back from the interleaved order of the rotary
  * embedding to the half-split one. dst must not exist (UC_EUSAGE); it appears whole or not at all.
  * info may be NULL.
  */

@@ -13,6 +13,8 @@
 #include "formats/gguf_import.h"
 #include "formats/safetensors.h"
 
+enum { WRITE_ELEMENTS = 1 << 19 }; /* a megabyte at a time */
+
 /* Where a tensor of the file goes. */
 struct placed {
     const struct uc_gguf_tensor *from;
@@ -23,14 +25,10 @@ struct placed {
 static const struct {
     const char *gguf, *hf;
 } layer_names[] = {
-    {"attn_norm", "input_layernorm"},
-    {"ffn_norm", "post_attention_layernorm"},
-    {"attn_q", "self_attn.q_proj"},
-    {"attn_k", "self_attn.k_proj"},
-    {"attn_v", "self_attn.v_proj"},
-    {"attn_output", "self_attn.o_proj"},
-    {"ffn_gate", "mlp.gate_proj"},
-    {"ffn_up", "mlp.up_proj"},
+    {"attn_norm", "input_layernorm"}, {"ffn_norm", "post_attention_layernorm"},
+    {"attn_q", "self_attn.q_proj"},   {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"},
+    {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},
     {"ffn_down", "mlp.down_proj"},
 };
 
@@ -79,8 +77,8 @@ static int place(const struct gguf_llama *m, const struct uc_gguf_tensor *t, str
         return uc_fail(err, UC_EREFUSED, "%s: tensor %s has %d dimensions", m->what, t->name,
                        t->n_dim);
     if (!uc_gguf_can_dequantize(t->type)) {
-        uc_fail(err, UC_EREFUSED, "%s: tensor %s is of type %s, which is not read", m->what, t->name,
-                uc_gguf_type_name(t->type));
+        uc_fail(err, UC_EREFUSED, "%s: tensor %s is of type %s, which is not read", m->what,
+                t->name, uc_gguf_type_name(t->type));
         return uc_fix(err, "import an F16, BF16, Q8_0 or Q4_K file of the same model");
     }
     if (p->heads && (t->n_dim != 2 || t->dims[1] % (uint64_t)(2 * p->heads)))
@@ -130,30 +128,42 @@ static int emit(struct output *o, const void *p, size_t n, struct uc_err *err)
     return uc_write_all(o->fd, p, n, o->path, err);
 }
 
+/* Row r of the tensor as bf16 into out. */
+static int convert_row(const struct gguf_llama *m, const struct placed *p, uint64_t r, float *f,
+                       uint8_t *out, struct uc_err *err)
+{
+    const struct uc_gguf_tensor *t = p->from;
+    uint64_t cols = t->dims[0], row_bytes = t->size / (t->n_elem / cols);
+
+    uc_gguf_dequantize(t->type, m->gguf->file + t->offset + source_row(p, r) * row_bytes, cols, f);
+    for (uint64_t i = 0; i < cols; i++) {
+        uint16_t v = to_bf16(f[i]);
+        if ((v & 0x7f80) == 0x7f80)
+            return uc_fail(err, UC_EREFUSED, "%s: tensor %s: element %llu is NaN or too large",
+                           m->what, t->name, (unsigned long long)(r * cols + i));
+        out[2 * i] = (uint8_t)v;
+        out[2 * i + 1] = (uint8_t)(v >> 8);
+    }
+    return 0;
+}
+
 static int write_tensor(const struct gguf_llama *m, const struct placed *p, struct output *o,
                         struct uc_err *err)
 {
-    const struct uc_gguf_tensor *t = p->from;
-    uint64_t cols = t->dims[0], rows = t->n_elem / cols, row_bytes = t->size / rows;
+    const uint64_t cols = p->from->dims[0], rows = p->from->n_elem / cols;
+    const uint64_t batch = cols < WRITE_ELEMENTS ? WRITE_ELEMENTS / cols : 1;
     float *f = NULL;
     uint8_t *half = NULL;
     int rc = uc_alloc(&f, cols, sizeof(*f), "a row of a tensor", err);
 
     if (rc == 0)
-        rc = uc_alloc(&half, cols, 2, "a row of a tensor", err);
-    for (uint64_t r = 0; r < rows && rc == 0; r++) {
-        const uint8_t *src = m->gguf->file + t->offset + source_row(p, r) * row_bytes;
-        uc_gguf_dequantize(t->type, src, cols, f);
-        for (uint64_t i = 0; i < cols; i++) {
-            uint16_t v = to_bf16(f[i]);
-            if ((v & 0x7f80) == 0x7f80 && rc == 0)
-                rc = uc_fail(err, UC_EREFUSED, "%s: tensor %s: element %llu is NaN or too large",
-                             m->what, t->name, (unsigned long long)(r * cols + i));
-            half[2 * i] = (uint8_t)v;
-            half[2 * i + 1] = (uint8_t)(v >> 8);
-        }
+        rc = uc_alloc(&half, cols * batch, 2, "rows of a tensor", err);
+    for (uint64_t r = 0; r < rows && rc == 0; r += batch) {
+        uint64_t n = rows - r < batch ? rows - r : batch;
+        for (uint64_t k = 0; k < n && rc == 0; k++)
+            rc = convert_row(m, p, r + k, f, half + 2 * k * cols, err);
         if (rc == 0)
-            rc = emit(o, half, 2 * cols, err);
+            rc = emit(o, half, 2 * n * cols, err);
     }
     free(f);
     free(half);
@@ -185,8 +195,8 @@ static int write_model(const struct gguf_llama *m, const struct placed *v, size_
     return rc;
 }
 
-static int write_file(const struct gguf_llama *m, const struct placed *v, size_t n,
-                      const char *dir, struct uc_gguf_import *info, struct uc_err *err)
+static int write_file(const struct gguf_llama *m, const struct placed *v, size_t n, const char *dir,
+                      struct uc_gguf_import *info, struct uc_err *err)
 {
     char *path = uc_path_join(dir, "model.safetensors");
     struct output o = {.path = path};
@@ -219,10 +229,14 @@ static int check_shapes(const struct gguf_llama *m, struct uc_err *err)
         const char *name;
         int64_t in, out; /* out 0: a vector */
     } need[] = {
-        {"attn_norm", m->hidden, 0},      {"ffn_norm", m->hidden, 0},
-        {"attn_q", m->hidden, q},         {"attn_k", m->hidden, kv},
-        {"attn_v", m->hidden, kv},        {"attn_output", q, m->hidden},
-        {"ffn_gate", m->hidden, m->intermediate}, {"ffn_up", m->hidden, m->intermediate},
+        {"attn_norm", m->hidden, 0},
+        {"ffn_norm", m->hidden, 0},
+        {"attn_q", m->hidden, q},
+        {"attn_k", m->hidden, kv},
+        {"attn_v", m->hidden, kv},
+        {"attn_output", q, m->hidden},
+        {"ffn_gate", m->hidden, m->intermediate},
+        {"ffn_up", m->hidden, m->intermediate},
         {"ffn_down", m->intermediate, m->hidden},
     };
 

@@ -14,8 +14,8 @@ static int need(const struct gguf_llama *m, const char *key, int64_t low, int64_
                 int64_t *out, struct uc_err *err)
 {
     if (!uc_gguf_int(m->gguf, key, out) || *out < low || *out > high)
-        return uc_fail(err, UC_EREFUSED, "%s: key %s is missing or not in %lld to %lld", m->what, key,
-                       (long long)low, (long long)high);
+        return uc_fail(err, UC_EREFUSED, "%s: key %s is missing or not in %lld to %lld", m->what,
+                       key, (long long)low, (long long)high);
     return 0;
 }
 
@@ -52,12 +52,14 @@ static int read_sizes(struct gguf_llama *m, struct uc_err *err)
     if (rc < 0)
         return rc;
     if (m->head_dim < 2 || m->head_dim % 2 || m->n_head % m->n_kv)
-        return uc_fail(err, UC_EREFUSED, "%s: %lld heads, %lld for keys, do not fit %lld wide states",
-                       m->what, (long long)m->n_head, (long long)m->n_kv, (long long)m->hidden);
-    if (uc_gguf_int(m->gguf, "llama.rope.dimension_count", &rope) && rope != m->head_dim)
         return uc_fail(err, UC_EREFUSED,
-                       "%s: rotary embedding over %lld of a head's %lld dimensions is not supported",
-                       m->what, (long long)rope, (long long)m->head_dim);
+                       "%s: %lld heads, %lld for keys, do not fit %lld wide states", m->what,
+                       (long long)m->n_head, (long long)m->n_kv, (long long)m->hidden);
+    if (uc_gguf_int(m->gguf, "llama.rope.dimension_count", &rope) && rope != m->head_dim)
+        return uc_fail(
+            err, UC_EREFUSED,
+            "%s: rotary embedding over %lld of a head's %lld dimensions is not supported", m->what,
+            (long long)rope, (long long)m->head_dim);
     return 0;
 }
 
@@ -78,7 +80,8 @@ static int read_rope(struct gguf_llama *m, struct uc_err *err)
         return uc_fail(err, UC_EREFUSED,
                        "%s: tensor rope_freqs.weight (rope scaling of Llama 3) is not supported",
                        m->what);
-    if (!uc_gguf_find(g, "llama.rope.scaling.type") || string_is(g, "llama.rope.scaling.type", "none"))
+    if (!uc_gguf_find(g, "llama.rope.scaling.type") ||
+        string_is(g, "llama.rope.scaling.type", "none"))
         return 0;
     if (!string_is(g, "llama.rope.scaling.type", "linear") ||
         !uc_gguf_real(g, "llama.rope.scaling.factor", &m->rope_factor) || !(m->rope_factor > 0))
@@ -102,8 +105,9 @@ int gguf_llama_read(struct gguf_llama *m, const struct uc_gguf *g, const char *w
     if (!uc_gguf_string(g, "general.architecture", &arch, &n))
         return uc_fail(err, UC_EREFUSED, "%s: key general.architecture is missing", what);
     if (!string_is(g, "general.architecture", "llama"))
-        return uc_fail(err, UC_EREFUSED, "%s: architecture \"%.*s\" is not supported, only \"llama\"",
-                       what, n > 80 ? 80 : (int)n, arch);
+        return uc_fail(err, UC_EREFUSED,
+                       "%s: architecture \"%.*s\" is not supported, only \"llama\"", what,
+                       n > 80 ? 80 : (int)n, arch);
     if (uc_gguf_int(g, "llama.expert_count", &experts) && experts > 0)
         return uc_fail(err, UC_EREFUSED, "%s: a mixture of experts is not supported", what);
     rc = read_sizes(m, err);
@@ -150,9 +154,10 @@ static void set_ids(json_t *o, const struct uc_gguf *g)
 
 static json_t *config(const struct gguf_llama *m)
 {
-    json_t *scaling = m->rope_factor > 0 ? json_pack("{s:s, s:s, s:f}", "type", "linear",
-                                                     "rope_type", "linear", "factor", m->rope_factor)
-                                         : json_null();
+    json_t *scaling = m->rope_factor > 0
+                          ? json_pack("{s:s, s:s, s:f}", "type", "linear", "rope_type", "linear",
+                                      "factor", m->rope_factor)
+                          : json_null();
     json_t *o = json_pack(
         "{s:[s], s:b, s:f, s:I, s:s, s:I, s:f, s:I, s:I, s:b, s:s, s:I, s:I, s:I, s:i, s:o, s:o, "
         "s:o, s:b, s:s, s:I}",
@@ -174,12 +179,13 @@ static json_t *config(const struct gguf_llama *m)
 
 static const char digits_gpt2[] =
     "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true},"
-    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}]}";
+    "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}]"
+    "}";
 static const char plain_gpt2[] =
     "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}";
 #define SPLIT(regex)                                                                               \
-    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" regex \
-    "\"},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\","                     \
+    "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":"        \
+    "\"" regex "\"},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\","          \
     "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false}]}"
 static const char llama3[] =
     SPLIT("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| "
@@ -223,9 +229,9 @@ static int find_pre(const struct gguf_llama *m, const struct pre **out, struct u
 
 static json_t *added_token(int64_t id, const json_t *content, bool special)
 {
-    return json_pack("{s:I, s:O, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)id, "content", content,
-                     "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special",
-                     special);
+    return json_pack("{s:I, s:O, s:b, s:b, s:b, s:b, s:b}", "id", (json_int_t)id, "content",
+                     content, "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0,
+                     "special", special);
 }
 
 /* The list of tokens; NULL and err when it is not one. */

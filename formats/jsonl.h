@@ -4,8 +4,8 @@
  * A sample is one of
  *   {"text": s}                                  s
  *   {"prompt": p, "response": r}                 p, line feed, r
- *   {"instruction": i, "input": n, "output": o}  i, line feed, n, line feed, o ("input" may be absent
- *                                                or empty, and then its line is, too)
+ *   {"instruction": i, "input": n, "output": o}  i, line feed, n, line feed, o ("input" may be
+ * absent or empty, and then its line is, too)
  *   {"messages": [{"role", "content"}, ...]}     the contents, joined by line feeds
  *   {"conversations": [{"from", "value"}, ...]}  the values, joined by line feeds
  * Other members are ignored. No chat template is applied. A line feed ends every sample.

@@ -28,8 +28,9 @@ static int64_t header_text(const uint8_t *head, size_t n, uint64_t file_size, co
                        (unsigned long long)file_size);
     len = read_u64(head);
     if (len > MAX_HEADER)
-        return uc_fail(err, UC_EREFUSED, "%s: header says it has %llu bytes, at most %u are allowed",
-                       what, (unsigned long long)len, MAX_HEADER);
+        return uc_fail(err, UC_EREFUSED,
+                       "%s: header says it has %llu bytes, at most %u are allowed", what,
+                       (unsigned long long)len, MAX_HEADER);
     if (len > file_size - 8)
         return uc_fail(err, UC_EREFUSED, "%s: header says it has %llu bytes, the file has %llu",
                        what, (unsigned long long)len, (unsigned long long)file_size);
@@ -53,9 +54,8 @@ static int check_metadata(const json_t *meta, const char *what, struct uc_err *e
 
     if (!json_is_object(meta))
         return uc_fail(err, UC_EREFUSED, "%s: __metadata__ is not an object", what);
-    json_object_foreach ((json_t *)meta, key, v)
-        if (!json_is_string(v))
-            return uc_fail(err, UC_EREFUSED, "%s: __metadata__ \"%s\" is not a string", what, key);
+    json_object_foreach((json_t *)meta, key, v) if (!json_is_string(v)) return uc_fail(
+        err, UC_EREFUSED, "%s: __metadata__ \"%s\" is not a string", what, key);
     return 0;
 }
 
@@ -134,10 +134,13 @@ static int read_tensor(struct uc_tensor_info *t, const char *name, const json_t 
     t->name = uc_xstrdup(name);
     if (!json_is_object(v))
         return uc_fail(err, UC_EREFUSED, "%s: tensor %s: not an object", what, name);
-    json_object_foreach ((json_t *)v, key, member)
-        if (strcmp(key, "dtype") && strcmp(key, "shape") && strcmp(key, "data_offsets"))
-            return uc_fail(err, UC_EREFUSED, "%s: tensor %s: unknown field \"%s\"", what, name,
-                           key);
+    json_object_foreach(
+        (json_t *)v, key,
+        member) if (strcmp(key, "dtype") && strcmp(key, "shape") &&
+                    strcmp(key,
+                           "data_offsets")) return uc_fail(err, UC_EREFUSED,
+                                                           "%s: tensor %s: unknown field \"%s\"",
+                                                           what, name, key);
     if (!dtype)
         return uc_fail(err, UC_EREFUSED, "%s: tensor %s: no dtype", what, name);
     parsed = uc_dtype_parse(dtype);
@@ -173,9 +176,8 @@ static int check_tiling(const struct uc_st *st, uint64_t data_size, const char *
             return uc_fail(err, UC_EREFUSED, "%s: tensor %s overlaps the one before it (%s)", what,
                            t->name, st->tensors[i - 1].name);
         if (t->offset > end)
-            return uc_fail(err, UC_EREFUSED,
-                           "%s: %llu bytes before tensor %s belong to no tensor", what,
-                           (unsigned long long)(t->offset - end), t->name);
+            return uc_fail(err, UC_EREFUSED, "%s: %llu bytes before tensor %s belong to no tensor",
+                           what, (unsigned long long)(t->offset - end), t->name);
         end = t->offset + t->size;
     }
     if (end != data_size)
@@ -215,7 +217,8 @@ static int read_header(struct uc_st *st, json_t *root, uint64_t data_start, uint
     if (!st->tensors)
         return uc_fail(err, UC_ERESOURCE, "%s: no memory for %zu tensors", what,
                        json_object_size(root));
-    json_object_foreach (root, key, v) {
+    json_object_foreach(root, key, v)
+    {
         if (strcmp(key, "__metadata__") == 0) {
             rc = check_metadata(v, what, err);
             if (rc == 0)

@@ -26,7 +26,7 @@ struct uc_tensor_info {
 };
 
 struct uc_st {
-    struct uc_map map; /* data of tensor t: map.data + t->offset, valid until close */
+    struct uc_map map;              /* data of tensor t: map.data + t->offset, valid until close */
     struct uc_tensor_info *tensors; /* in data order */
     size_t n_tensors;
     size_t *by_name;  /* indices into tensors, sorted by name */

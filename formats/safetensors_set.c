@@ -76,7 +76,8 @@ static int open_shards(struct uc_st_set *set, const char *dir, const char *path,
     json_t *v;
     int rc = 0;
 
-    json_object_foreach (map, key, v) {
+    json_object_foreach(map, key, v)
+    {
         const char *file = json_string_value(v);
         if (!file || !*file || strchr(file, '/') || strchr(file, '\\') || file[0] == '.' ||
             strlen(file) != json_string_length(v)) {
@@ -95,13 +96,13 @@ out:
     return rc;
 }
 
-static int check_map(const struct uc_st_set *set, const char *path, json_t *map,
-                     struct uc_err *err)
+static int check_map(const struct uc_st_set *set, const char *path, json_t *map, struct uc_err *err)
 {
     const char *key;
     json_t *v;
 
-    json_object_foreach (map, key, v) {
+    json_object_foreach(map, key, v)
+    {
         const struct uc_st_entry *e = uc_st_set_find(set, key);
         if (!e)
             return uc_fail(err, UC_EREFUSED, "%s: tensor %s is not in %s", path, key,

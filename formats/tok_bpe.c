@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "formats/tok.h"
 
-#define MAX_ID (1u << 24)
+#define MAX_ID      (1u << 24)
 #define CACHE_SLOTS (1u << 16)
 #define CACHE_PIECE 256
 
@@ -25,7 +25,7 @@ struct tok_bpe {
     struct uc_arena arena;
     const char **token; /* by id; NULL: none */
     uint32_t *token_len;
-    uint32_t n_ids;     /* highest id + 1 */
+    uint32_t n_ids; /* highest id + 1 */
     size_t n_tokens;
     uint32_t *slots; /* token -> id, open addressing; TOK_NONE is free */
     uint32_t slot_mask;
@@ -91,17 +91,17 @@ uint32_t tok_bpe_id(const struct tok_bpe *b, const char *s, size_t n)
     }
 }
 
-static int alloc_vocab(struct tok_bpe *b, const json_t *vocab, const char *what,
-                       struct uc_err *err)
+static int alloc_vocab(struct tok_bpe *b, const json_t *vocab, const char *what, struct uc_err *err)
 {
     size_t n_slots = 64;
     const char *key;
     json_t *v;
 
-    json_object_foreach ((json_t *)vocab, key, v) {
+    json_object_foreach((json_t *)vocab, key, v)
+    {
         if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) >= MAX_ID)
-            return uc_fail(err, UC_EREFUSED, "%s: vocabulary: id of \"%.80s\" is not in 0..%u", what,
-                           key, MAX_ID - 1);
+            return uc_fail(err, UC_EREFUSED, "%s: vocabulary: id of \"%.80s\" is not in 0..%u",
+                           what, key, MAX_ID - 1);
         if (json_integer_value(v) >= b->n_ids)
             b->n_ids = (uint32_t)json_integer_value(v) + 1;
     }
@@ -129,7 +129,8 @@ static int read_vocab(struct tok_bpe *b, const json_t *vocab, const char *what, 
     rc = alloc_vocab(b, vocab, what, err);
     if (rc < 0)
         return rc;
-    json_object_foreach ((json_t *)vocab, key, v) {
+    json_object_foreach((json_t *)vocab, key, v)
+    {
         uint32_t id = (uint32_t)json_integer_value(v), i;
         size_t n = strlen(key);
         if (b->token[id])
@@ -206,9 +207,9 @@ static int add_merge(struct tok_bpe *b, const json_t *m, size_t rank, struct uc_
     memmove(s + n_left, s + n_left + 1 + n_prefix, n_right - n_prefix);
     whole = tok_bpe_id(b, s, n_left + n_right - n_prefix);
     if (whole == TOK_NONE)
-        return uc_fail(err, UC_EREFUSED, "%s: merge %zu gives \"%.*s\", which is not a token", what,
-                       rank, (int)(n_left + n_right - n_prefix > 80 ? 80 : n_left + n_right - n_prefix),
-                       s);
+        return uc_fail(
+            err, UC_EREFUSED, "%s: merge %zu gives \"%.*s\", which is not a token", what, rank,
+            (int)(n_left + n_right - n_prefix > 80 ? 80 : n_left + n_right - n_prefix), s);
     slot = merge_at(b, (uint64_t)left << 32 | right);
     *slot = (struct merge_slot){(uint64_t)left << 32 | right, (uint32_t)rank, whole};
     return 0;
@@ -548,8 +549,7 @@ static struct cached *cache_slot(struct tok_bpe_run *r, const char *p, size_t n,
 {
     for (uint32_t i = hash;; i++) {
         struct cached *c = &r->cache[i & (r->n_slots - 1)];
-        if (!c->len ||
-            (c->hash == hash && c->len == n && memcmp(r->keys.data + c->key, p, n) == 0))
+        if (!c->len || (c->hash == hash && c->len == n && memcmp(r->keys.data + c->key, p, n) == 0))
             return c;
     }
 }

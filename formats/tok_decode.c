@@ -21,9 +21,12 @@ static const struct {
     const char *type;
     enum decode_kind kind;
 } kinds[] = {
-    {"ByteLevel", DECODE_BYTE_LEVEL}, {"Metaspace", DECODE_METASPACE},
-    {"Replace", DECODE_REPLACE},      {"ByteFallback", DECODE_BYTE_FALLBACK},
-    {"Fuse", DECODE_FUSE},            {"Strip", DECODE_STRIP},
+    {"ByteLevel", DECODE_BYTE_LEVEL},
+    {"Metaspace", DECODE_METASPACE},
+    {"Replace", DECODE_REPLACE},
+    {"ByteFallback", DECODE_BYTE_FALLBACK},
+    {"Fuse", DECODE_FUSE},
+    {"Strip", DECODE_STRIP},
 };
 
 struct decode_step {
@@ -178,8 +181,8 @@ static void strip(const struct decode_step *s, const char *p, size_t n, struct u
 {
     size_t begin = 0, end = n, len;
 
-    for (int64_t i = 0; i < s->start && begin < n && tok_char(p + begin, n - begin, &len) == s->mark;
-         i++)
+    for (int64_t i = 0;
+         i < s->start && begin < n && tok_char(p + begin, n - begin, &len) == s->mark; i++)
         begin += len;
     for (int64_t i = 0; i < s->stop && end > begin && tok_char_before(p, end, &len) == s->mark; i++)
         end -= len;

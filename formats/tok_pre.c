@@ -105,7 +105,8 @@ static int parse_metaspace(struct pre_step *s, const json_t *v, const char *what
                            struct uc_err *err)
 {
     const char *mark = uc_json_str(v, "replacement", "\xe2\x96\x81");
-    int scheme = word_of(schemes, UC_COUNT(schemes), uc_json_str(v, "prepend_scheme", NULL), ALWAYS);
+    int scheme =
+        word_of(schemes, UC_COUNT(schemes), uc_json_str(v, "prepend_scheme", NULL), ALWAYS);
     size_t len = 0;
 
     if (*mark)

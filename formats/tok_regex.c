@@ -26,12 +26,14 @@ struct tok_match {
 
 /* White_Space; PCRE2's own \s also takes U+180E. */
 #define SPACE                                                                                      \
-    "\\t-\\r \\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+    "\\t-\\r "                                                                                     \
+    "\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 /* PCRE2's own \w lacks marks and connectors. */
 #define WORD                                                                                       \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                     \
+    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}"                    \
     "\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
-/* Outside a class Oniguruma takes these for words, too: superscript 1 to 3 and the three fractions. */
+/* Outside a class Oniguruma takes these for words, too: superscript 1 to 3 and the three fractions.
+ */
 #define WORD_ALONE WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 
 struct translation {
@@ -43,8 +45,9 @@ struct translation {
 
 static int cannot(const struct translation *t, const char *why, struct uc_err *err)
 {
-    return uc_fail(err, UC_EREFUSED, "%s: regular expression uses %s, which is not supported: %.200s",
-                   t->what, why, t->s);
+    return uc_fail(err, UC_EREFUSED,
+                   "%s: regular expression uses %s, which is not supported: %.200s", t->what, why,
+                   t->s);
 }
 
 /* \p{..}: one and two letters are general categories; longer names are scripts, which by themselves
@@ -196,8 +199,7 @@ struct tok_pattern *tok_pattern_literal(const char *s, size_t n)
     return p;
 }
 
-struct tok_pattern *tok_pattern_regex(const char *s, size_t n, const char *what,
-                                      struct uc_err *err)
+struct tok_pattern *tok_pattern_regex(const char *s, size_t n, const char *what, struct uc_err *err)
 {
     struct translation t = {.s = s, .what = what, .n = n};
     struct tok_pattern *p = NULL;
@@ -310,10 +312,10 @@ int tok_find_next(struct tok_find *f, size_t *begin, size_t *end, struct uc_err 
     while (f->at <= f->n) {
         const PCRE2_SIZE *v = pcre2_get_ovector_pointer(f->match->data);
         PCRE2_SPTR text = (PCRE2_SPTR)f->text;
-        int rc = p->jit ? pcre2_jit_match(p->code, text, f->n, f->at, 0, f->match->data,
-                                          f->match->ctx)
-                        : pcre2_match(p->code, text, f->n, f->at, PCRE2_NO_UTF_CHECK,
-                                      f->match->data, f->match->ctx);
+        int rc = p->jit
+                     ? pcre2_jit_match(p->code, text, f->n, f->at, 0, f->match->data, f->match->ctx)
+                     : pcre2_match(p->code, text, f->n, f->at, PCRE2_NO_UTF_CHECK, f->match->data,
+                                   f->match->ctx);
         if (rc == PCRE2_ERROR_NOMATCH)
             return 0;
         if (rc < 0) {

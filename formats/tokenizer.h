@@ -29,7 +29,8 @@ uint32_t uc_tokenizer_size(const struct uc_tokenizer *t);
  * Invalid UTF-8 is UC_EFAIL naming the byte offset. */
 int uc_tokenizer_encode(const struct uc_tokenizer *t, const char *text, size_t n, bool add_special,
                         uint32_t **ids, size_t *n_ids, struct uc_err *err);
-/* Text of ids (decoder applied); unknown ids are an error. skip_special leaves special tokens out. */
+/* Text of ids (decoder applied); unknown ids are an error. skip_special leaves special tokens out.
+ */
 int uc_tokenizer_decode(const struct uc_tokenizer *t, const uint32_t *ids, size_t n_ids,
                         bool skip_special, struct uc_buf *out, struct uc_err *err);
 

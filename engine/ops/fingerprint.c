@@ -14,6 +14,7 @@
 #include "formats/tensor.h"
 
 struct work {
+    const struct uc_op_ctx *ctx;
     const struct uc_st *st;
     const uint8_t *file;
     struct uc_digest *digest;
@@ -28,6 +29,7 @@ static void one_tensor(void *arg, size_t item, int thread)
 
     uc_tensor_digest(t, data, &w->digest[item]);
     w->bad[item] = uc_tensor_not_finite(t, data);
+    uc_op_forget(w->ctx, data, t->size);
 }
 
 static int check_finite(const struct work *w, const char *path, struct uc_err *err)
@@ -73,6 +75,7 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
                      err);
     if (rc < 0)
         return rc;
+    w.ctx = ctx;
     w.st = &st;
     w.file = in->data;
     w.digest = uc_xcalloc(st.n_tensors + 1, sizeof(*w.digest));

@@ -99,7 +99,8 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
     if (!tok)
         return UC_EFAIL;
     if (format < 0 || vocab <= 0 || vocab > 1 << 28)
-        return uc_fail(err, UC_EFAIL, "tokenize: params.%s is wrong", format < 0 ? "format" : "vocab");
+        return uc_fail(err, UC_EFAIL, "tokenize: params.%s is wrong",
+                       format < 0 ? "format" : "vocab");
     w.vocab = (uint32_t)vocab;
     w.counts = uc_xcalloc(w.vocab, sizeof(*w.counts));
     uc_buf_init(&w.ids, SIZE_MAX / 4);

@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char text[] = "Hey <s> the 12\t\xc3\xa9\xe2\x96\x81\xf0\x9f\x98\x80 aab-ab  I'll\n\n a\xcc\x81,x";
+    static const char text[] =
+        "Hey <s> the 12\t\xc3\xa9\xe2\x96\x81\xf0\x9f\x98\x80 aab-ab  I'll\n\n a\xcc\x81,x";
     struct uc_tokenizer *t;
     struct uc_err err;
     uint32_t *ids;

@@ -71,8 +71,8 @@ static void add_noise(void)
 
 static size_t mutate_once(uint8_t *p, size_t n)
 {
-    static const uint64_t odd[] = {0, 1, 7, 8, 255, 256, 0x7fffffff, 0x80000000, 0xffffffff,
-                                   (uint64_t)1 << 62, UINT64_MAX};
+    static const uint64_t odd[] = {
+        0, 1, 7, 8, 255, 256, 0x7fffffff, 0x80000000, 0xffffffff, (uint64_t)1 << 62, UINT64_MAX};
     size_t at = n ? draw(n) : 0, len = n ? draw(n - at < 16 ? n - at + 1 : 16) : 0;
     uint64_t v;
 

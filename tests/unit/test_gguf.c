@@ -203,10 +203,18 @@ static const struct {
     int halves[2]; /* where scales are; -1: none */
     const char *digest;
 } blocks[] = {
-    {"F32", 0, {2, -1}, "e27031396f89930ee140012fd6020b70f8c165d2f01b84dd0c18c7b969fc1def"},    {"F16", 1, {0, -1}, "d057ac4915d76e8e3a00db7d24304774cbabaac872765333b72621149773deee"},   {"Q4_0", 2, {0, -1}, "f6f6813ccbed9e4967c17669c1bdef996839b59536eb1b60e38e3af465fc5415"},
-    {"Q4_1", 3, {0, 2}, "2d18661dab0e0932e91f75f500f8360590061a5d9987e95d433bc7a66d0c477f"},    {"Q5_0", 6, {0, -1}, "414090652536f0f6049e889691bbd7c86337847e231cb8006249c7dd3f5965d9"},  {"Q5_1", 7, {0, 2}, "2711f60dc4b9ff895bc28542a31a19e230e4d25f4ef67ccfc0b6b1dccd56a1e2"},
-    {"Q8_0", 8, {0, -1}, "e381d26a023e604074256291f9c16135f7bb50b588dec9997fb6cfc3ee323ddd"},   {"Q2_K", 10, {80, 82}, "697d290a70d07ff134e589c587b9196e4db784a9b3ec35e042375c981e0b734a"}, {"Q3_K", 11, {108, -1}, "ee88f05645530abf67d3030f5ecbdd4d59fe9c27025b24c477e2dbe95a22df0c"},
-    {"Q4_K", 12, {0, 2}, "7603c728a431da1ae033716618ce7f2df5cf35f1d387464746e7341a9c6e06c4"},   {"Q5_K", 13, {0, 2}, "dd73c7bc5f4c34e91370267dc80908e557aef73fe2e42a0842bde1e02e0c81f9"},  {"Q6_K", 14, {208, -1}, "848ee6a263debb078db8b940e9ab2218e02eacb9ec6359913c99a0fd185ea8cf"},
+    {"F32", 0, {2, -1}, "e27031396f89930ee140012fd6020b70f8c165d2f01b84dd0c18c7b969fc1def"},
+    {"F16", 1, {0, -1}, "d057ac4915d76e8e3a00db7d24304774cbabaac872765333b72621149773deee"},
+    {"Q4_0", 2, {0, -1}, "f6f6813ccbed9e4967c17669c1bdef996839b59536eb1b60e38e3af465fc5415"},
+    {"Q4_1", 3, {0, 2}, "2d18661dab0e0932e91f75f500f8360590061a5d9987e95d433bc7a66d0c477f"},
+    {"Q5_0", 6, {0, -1}, "414090652536f0f6049e889691bbd7c86337847e231cb8006249c7dd3f5965d9"},
+    {"Q5_1", 7, {0, 2}, "2711f60dc4b9ff895bc28542a31a19e230e4d25f4ef67ccfc0b6b1dccd56a1e2"},
+    {"Q8_0", 8, {0, -1}, "e381d26a023e604074256291f9c16135f7bb50b588dec9997fb6cfc3ee323ddd"},
+    {"Q2_K", 10, {80, 82}, "697d290a70d07ff134e589c587b9196e4db784a9b3ec35e042375c981e0b734a"},
+    {"Q3_K", 11, {108, -1}, "ee88f05645530abf67d3030f5ecbdd4d59fe9c27025b24c477e2dbe95a22df0c"},
+    {"Q4_K", 12, {0, 2}, "7603c728a431da1ae033716618ce7f2df5cf35f1d387464746e7341a9c6e06c4"},
+    {"Q5_K", 13, {0, 2}, "dd73c7bc5f4c34e91370267dc80908e557aef73fe2e42a0842bde1e02e0c81f9"},
+    {"Q6_K", 14, {208, -1}, "848ee6a263debb078db8b940e9ab2218e02eacb9ec6359913c99a0fd185ea8cf"},
     {"BF16", 30, {0, -1}, "8f21e20d4335f5fcf7922e5dc67ae74a386711e92fb0ab340e7aa70160f00559"},
 };
 
@@ -258,11 +266,11 @@ struct shape {
 };
 /* 2 heads of 4, 1 for keys; 6 tokens; 1 layer; feed-forward 5 */
 static const struct shape shapes[] = {
-    {"token_embd.weight", 8, 6},        {"output_norm.weight", 8, 0},
-    {"blk.0.attn_norm.weight", 8, 0},   {"blk.0.ffn_norm.weight", 8, 0},
-    {"blk.0.attn_q.weight", 8, 8},      {"blk.0.attn_k.weight", 8, 4},
-    {"blk.0.attn_v.weight", 8, 4},      {"blk.0.attn_output.weight", 8, 8},
-    {"blk.0.ffn_gate.weight", 8, 5},    {"blk.0.ffn_up.weight", 8, 5},
+    {"token_embd.weight", 8, 6},      {"output_norm.weight", 8, 0},
+    {"blk.0.attn_norm.weight", 8, 0}, {"blk.0.ffn_norm.weight", 8, 0},
+    {"blk.0.attn_q.weight", 8, 8},    {"blk.0.attn_k.weight", 8, 4},
+    {"blk.0.attn_v.weight", 8, 4},    {"blk.0.attn_output.weight", 8, 8},
+    {"blk.0.ffn_gate.weight", 8, 5},  {"blk.0.ffn_up.weight", 8, 5},
     {"blk.0.ffn_down.weight", 5, 8},
 };
 

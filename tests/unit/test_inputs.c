@@ -20,11 +20,12 @@ static char *checkpoint(bool swapped, uint16_t odd, size_t *n)
     const uint16_t a[6] = {0x3f80, 1, 2, 3, 4, odd};
     const float b[2] = {1, 2};
     char header[300], *p;
-    int len = snprintf(header, sizeof(header),
-                       swapped ? "{\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
-                                 "\"a\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[8,20]}}"
-                               : "{\"a\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[0,12]},"
-                                 "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[12,20]}}");
+    int len =
+        snprintf(header, sizeof(header),
+                 swapped ? "{\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]},"
+                           "\"a\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[8,20]}}"
+                         : "{\"a\":{\"dtype\":\"BF16\",\"shape\":[2,3],\"data_offsets\":[0,12]},"
+                           "\"b\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[12,20]}}");
 
     *n = 8 + (size_t)len + 20;
     p = calloc(1, *n);

@@ -49,14 +49,14 @@ static int collect(void *arg, size_t line, const char *text, size_t n, struct uc
 
 static void every_form_of_sample_is_read(void **state)
 {
-    static const char lines[] =
-        "{\"text\":\"one\"}\n"
-        "\n"
-        "{\"prompt\":\"p\",\"response\":\"r\\n\",\"id\":7}\r\n"
-        "{\"instruction\":\"i\",\"input\":\"\",\"output\":\"o\"}\n"
-        "{\"instruction\":\"i\",\"input\":\"n\",\"output\":\"o\"}\n"
-        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"x\",\"content\":\"b\"}]}\n"
-        "{\"conversations\":[{\"from\":\"user\",\"value\":\"c\"}]}";
+    static const char lines[] = "{\"text\":\"one\"}\n"
+                                "\n"
+                                "{\"prompt\":\"p\",\"response\":\"r\\n\",\"id\":7}\r\n"
+                                "{\"instruction\":\"i\",\"input\":\"\",\"output\":\"o\"}\n"
+                                "{\"instruction\":\"i\",\"input\":\"n\",\"output\":\"o\"}\n"
+                                "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":"
+                                "\"x\",\"content\":\"b\"}]}\n"
+                                "{\"conversations\":[{\"from\":\"user\",\"value\":\"c\"}]}";
     struct uc_err err = {0};
     struct uc_buf b;
 
@@ -144,8 +144,8 @@ static void appending_keeps_all_but_the_last_shard(void **state)
         assert_in_range(n, 15, 21);
         for (size_t cut = 1; cut < size; cut += 37) {
             size_t end = cut;
-            while (end < size && (format == UC_TEXT_JSONL ? p[end - 1] != '\n'
-                                                          : (p[end] & 0xc0) == 0x80))
+            while (end < size &&
+                   (format == UC_TEXT_JSONL ? p[end - 1] != '\n' : (p[end] & 0xc0) == 0x80))
                 end++;
             put(p, end);
             assert_int_equal(uc_text_slices(path, format, 1000, &part, &n_part, &err), 0);

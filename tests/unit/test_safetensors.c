@@ -61,7 +61,8 @@ static void a_good_header_is_read(void **state)
     uc_st_close(&st);
 }
 
-#define T(dtype, shape, off) "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" off "}"
+#define T(dtype, shape, off)                                                                       \
+    "{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" off "}"
 
 static const struct {
     const char *json;
@@ -112,8 +113,7 @@ static void every_lie_is_refused_by_name(void **state)
         struct uc_err err = {0};
         int rc = parse(lies[i].json, lies[i].data, &st, &err);
         if (rc != UC_EREFUSED || !strstr(err.msg, lies[i].says) || !strstr(err.msg, "f.safete"))
-            fail_msg("%s: rc %d, \"%s\", expected \"%s\"", lies[i].json, rc, err.msg,
-                     lies[i].says);
+            fail_msg("%s: rc %d, \"%s\", expected \"%s\"", lies[i].json, rc, err.msg, lies[i].says);
         assert_null(st.tensors);
     }
 }
@@ -151,19 +151,19 @@ static void the_writer_is_canonical(void **state)
         for (int k = 0; k < 3; k++) {
             int i = round ? 2 - k : k;
             uc_st_writer_add(w, (const char *[]){"b\"\xc3\xa9", "c", "a"}[i],
-                             (enum uc_dtype[]){UC_DTYPE_U8, UC_DTYPE_F32, UC_DTYPE_U8}[i], 2, shape);
+                             (enum uc_dtype[]){UC_DTYPE_U8, UC_DTYPE_F32, UC_DTYPE_U8}[i], 2,
+                             shape);
         }
         uc_st_writer_meta(w, "zz", "1");
         uc_st_writer_meta(w, "aa", "2");
-        assert_int_equal(
-            uc_st_writer_header(w, UC_ST_BY_ALIGNMENT, &head[round], &n[round], &err), 0);
+        assert_int_equal(uc_st_writer_header(w, UC_ST_BY_ALIGNMENT, &head[round], &n[round], &err),
+                         0);
         assert_int_equal(n[round] % 8, 0);
         assert_int_equal(uc_st_writer_count(w), 3);
         assert_string_equal(uc_st_writer_tensor(w, 0)->name, "c");
         assert_int_equal(uc_st_writer_tensor(w, 0)->offset, n[round]);
-        assert_int_equal(uc_st_parse(&st, (uint8_t *)head[round], n[round], n[round] + 90, "h",
-                                     &err),
-                         0);
+        assert_int_equal(
+            uc_st_parse(&st, (uint8_t *)head[round], n[round], n[round] + 90, "h", &err), 0);
         assert_string_equal(st.tensors[2].name, "b\"\xc3\xa9");
         uc_st_close(&st);
         uc_st_writer_free(w);

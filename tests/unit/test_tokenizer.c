@@ -66,10 +66,10 @@ static const struct {
     const char *file, *digest; /* of the ids, u32 little-endian */
     size_t n;
 } tiny[] = {
-    {"examples/data/kjv-train.txt", "080b91407b05c78e163447d7e57f1b6b8d0d003b7ed1f699a5c1f2afbc3a4661",
-     39243},
-    {"examples/data/kjv-heldout.txt", "f3550a72c260e9a9bc647dfec856538192302368010332edecde8f2e46acfcd3",
-     19943},
+    {"examples/data/kjv-train.txt",
+     "080b91407b05c78e163447d7e57f1b6b8d0d003b7ed1f699a5c1f2afbc3a4661", 39243},
+    {"examples/data/kjv-heldout.txt",
+     "f3550a72c260e9a9bc647dfec856538192302368010332edecde8f2e46acfcd3", 19943},
 };
 
 static void the_tiny_models_ids_are_known(void **state)
@@ -114,9 +114,9 @@ static void the_tiny_models_ids_are_known(void **state)
     "\"\xe2\x96\x81"                                                                               \
     "final\":15,\"The\":16,\"\xc3\xa9\":17,\"e\xcc\x81\":18,\"e\":19}}"
 #define SPLIT(behavior)                                                                            \
-    "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"-\"},\"behavior\":\"" behavior \
-    "\",\"invert\":false}," PIECES "}"
-#define PRE(json) "{\"pre_tokenizer\":" json "," PIECES "}"
+    "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"-\"},\"behavior\":"          \
+    "\"" behavior "\",\"invert\":false}," PIECES "}"
+#define PRE(json)  "{\"pre_tokenizer\":" json "," PIECES "}"
 #define NORM(json) "{\"normalizer\":" json "," PIECES "}"
 
 static const struct {
@@ -142,10 +142,12 @@ static const struct {
     {NORM("{\"type\":\"Lowercase\"}"), "The", "0"},
     {NORM("{\"type\":\"NFC\"}"), "e\xcc\x81", "17"},
     {NORM("{\"type\":\"NFD\"}"), "\xc3\xa9", "18"},
-    {NORM("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFD\"},{\"type\":\"StripAccents\"}]}"),
+    {NORM("{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFD\"},{\"type\":\"StripAccents\"}]"
+          "}"),
      "\xc3\xa9", "19"},
     {NORM("{\"type\":\"Strip\",\"strip_left\":true,\"strip_right\":true}"), " the\n", "0"},
-    {NORM("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"[A-Z]\"},\"content\":\"t\"}"), "Xhe", "0"},
+    {NORM("{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"[A-Z]\"},\"content\":\"t\"}"), "Xhe",
+     "0"},
     {NORM("{\"type\":\"Prepend\",\"prepend\":\"\xe2\x96\x81\"}"), "the", "14"},
 };
 
@@ -155,7 +157,8 @@ static void each_component_does_its_part(void **state)
         check_ids(components[i].json, components[i].text, false, components[i].ids);
 }
 
-#define MODEL "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\" \":2,\"ab\":3},\"merges\":[]}"
+#define MODEL                                                                                      \
+    "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\" \":2,\"ab\":3},\"merges\":[]}"
 
 static void added_tokens_are_cut_out(void **state)
 {
@@ -163,11 +166,12 @@ static void added_tokens_are_cut_out(void **state)
         "{\"added_tokens\":["
         "{\"id\":4,\"content\":\"<s>\",\"special\":true,\"normalized\":false,\"lstrip\":true},"
         "{\"id\":5,\"content\":\"<s>>\",\"special\":false,\"normalized\":false,\"rstrip\":true},"
-        "{\"id\":6,\"content\":\"ba\",\"special\":false,\"normalized\":false,\"single_word\":true}],"
+        "{\"id\":6,\"content\":\"ba\",\"special\":false,\"normalized\":false,\"single_word\":true}]"
+        ","
         "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":["
         "{\"SpecialToken\":{\"id\":\"<s>\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\"}}],"
-        "\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[4],\"tokens\":[\"<s>\"]}}},"
-        MODEL "}";
+        "\"pair\":[],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[4],\"tokens\":[\"<s>\"]}}"
+        "}," MODEL "}";
 
     check_ids(json, "a <s>b", false, "0 4 1");
     check_ids(json, "a <s>> b", false, "0 2 5 1");
@@ -182,12 +186,13 @@ static void unknown_characters_become_bytes_or_unk(void **state)
     static const char fused[] =
         "{\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"fuse_unk\":true,"
         "\"vocab\":{\"?\":0,\"a\":1},\"merges\":[]}}";
-    static const char single[] =
-        "{\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?\":0,\"a\":1},\"merges\":[]}}";
-    static const char bytes[] =
-        "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"?\",\"vocab\":{\"?\":0,"
-        "\"a\":1,\"<0xC3>\":2,\"<0xA9>\":3},\"merges\":[]}}";
-    static const char nothing[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[]}}";
+    static const char single[] = "{\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"?"
+                                 "\":0,\"a\":1},\"merges\":[]}}";
+    static const char bytes[] = "{\"model\":{\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":"
+                                "\"?\",\"vocab\":{\"?\":0,"
+                                "\"a\":1,\"<0xC3>\":2,\"<0xA9>\":3},\"merges\":[]}}";
+    static const char nothing[] =
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1},\"merges\":[]}}";
 
     check_ids(fused, "axyza", false, "1 0 1");
     check_ids(single, "axyza", false, "1 0 0 0 1");
@@ -286,8 +291,8 @@ static const struct {
     {"{\"decoder\":{\"type\":\"CTC\"}," MODEL "}", "decoder of type CTC"},
     {"{\"post_processor\":{\"type\":\"BertProcessing\"}," MODEL "}", "of type BertProcessing"},
     {"{\"pre_tokenizer\":{}," MODEL "}", "has no type"},
-    {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Odd\"},"
-     MODEL "}",
+    {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Odd\"}"
+     "," MODEL "}",
      "behavior \"Odd\""},
     {RE("[a&&b]"), "an intersection of classes"},
     {RE("[a[bc]]"), "a class in a class"},
