@@ -86,6 +86,11 @@ static int l_load_text(lua_State *L)
     return 1;
 }
 
+static int no_global(lua_State *L)
+{
+    uc_lua_fail(L, "uc's own Lua reads '%s', which is not defined", lua_tostring(L, 2));
+}
+
 /* Pushes the environment of our own Lua files. */
 static void push_prelude(lua_State *L)
 {
@@ -102,6 +107,10 @@ static void push_prelude(lua_State *L)
     lua_pushvalue(L, -1);
     lua_pushcclosure(L, l_use, 1);
     lua_setfield(L, -2, "use");
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, no_global);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
 }
 
 /* Runs in protected mode: opens the state and hands the recipe to lua/uc/main.lua. Arguments: path

@@ -21,7 +21,8 @@ local function notice(id, base)
     lines[#lines + 1] = ""
     lines[#lines + 1] = "    " .. id
     lines[#lines + 1] = ""
-    lines[#lines + 1] = "The full text is where that identifier is defined (https://spdx.org/licenses/)."
+    lines[#lines + 1] = "The full text is where that identifier is defined:"
+    lines[#lines + 1] = "https://spdx.org/licenses/"
   else
     lines[#lines + 1] = "No licence was named for this compressed model."
   end

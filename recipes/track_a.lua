@@ -5,7 +5,7 @@ local license = use "recipes/license.lua"
 
 local M = {}
 
-local RNG_SEED = 1 -- labels that the model samples for itself; statistics do not depend on the user's seed
+local RNG_SEED = 1 -- of labels that the model samples; statistics do not depend on the user's seed
 local BYTES_PER_TOKEN = 3.5 -- for predictions only
 local BATCH = 2048 -- tokens that the ops hold at a time (docs/blobs.md), for predictions only
 local KEPT_HIDDEN = 256e6 -- bytes of hidden states that may stay in the cache after a build
@@ -103,8 +103,9 @@ local function shards(mix)
   return out
 end
 
--- Hidden states are the bulk of what a build writes. Small ones stay, so that a changed layer reruns
--- from there on; large ones go after their last use, and are made again from the start when needed.
+-- Hidden states are the bulk of what a build writes. Small ones stay, so that a changed layer
+-- reruns from there on; large ones go after their last use, and are made again from the start
+-- when needed.
 local function hidden_retention(s, mix, set)
   local tokens = 0
   for _, shard in ipairs(set) do
@@ -345,7 +346,8 @@ local function quantize(spec, s, coded, kept)
       op = "quantize", name = "quantize " .. short(t.name),
       params = { kind = t.kind, options = t.options, seed = spec.seed },
       inputs = inputs,
-      outputs = { stream = { "keep", bytes = t.numel * spec.track.options.bpw / 8 }, info = "keep" },
+      outputs = { stream = { "keep", bytes = t.numel * spec.track.options.bpw / 8 },
+        info = "keep" },
       threads = 64, memory = 14 * t.numel + 8 * t.cols * t.cols + 60e6, work = t.numel * t.cols,
     }
     land["stream/" .. t.name], land["info/" .. t.name] = q.stream, q.info
@@ -358,7 +360,7 @@ local function quantize(spec, s, coded, kept)
   land.c = c
   return uc.action {
     op = "land", name = "land", params = { target_bytes = sizes.target_bytes,
-      fixed_bytes = sizes.fixed_bytes, count = sizes.count, options = options, seed = spec.seed },
+      fixed_bytes = sizes.fixed_bytes, count = sizes.count, seed = spec.seed },
     inputs = land, outputs = { patch = "keep" }, threads = 64, memory = 400e6,
   }.patch, sizes
 end
@@ -373,9 +375,9 @@ local function assemble(spec, s, coded, kept, patch, sizes)
   for name in pairs(kept) do inputs["raw/" .. name] = s.refs[name] end
   local a = uc.action {
     op = "assemble", name = "assemble",
-    params = { target_bytes = sizes.target_bytes, fixed_bytes = sizes.fixed_bytes, count = sizes.count,
-      method = spec.method, method_version = spec.method_version, weights = s.weights,
-      body_weights = s.body },
+    params = { target_bytes = sizes.target_bytes, fixed_bytes = sizes.fixed_bytes,
+      count = sizes.count, method = spec.method, method_version = spec.method_version,
+      weights = s.weights, body_weights = s.body },
     inputs = inputs,
     outputs = { model = { "keep", bytes = sizes.target_bytes }, config = "keep", tensors = "keep" },
     memory = 2 * sizes.target_bytes + 40e6, work = sizes.target_bytes,
@@ -405,8 +407,8 @@ local function evaluate(s, model, pass, name)
     inputs = { text = slice[1].ref, tokenizer = s.tokenizer },
     outputs = { ids = "cache", counts = "cache" }, memory = 100e6, work = slice[1].bytes,
   }.ids
-  local inputs = { ids = ids, ["w/embed"] = s.refs[m.embed], ["w/final_norm"] = s.refs[m.final_norm],
-    ["w/head"] = s.refs[m.head or m.embed] }
+  local inputs = { ids = ids, ["w/embed"] = s.refs[m.embed],
+    ["w/final_norm"] = s.refs[m.final_norm], ["w/head"] = s.refs[m.head or m.embed] }
   for i, layer in ipairs(m.layers) do
     for role, tensor in pairs(layer.tensors) do
       inputs[string.format("layer/%s/w/%s", nnn(i), role)] = s.refs[tensor]
@@ -430,7 +432,8 @@ local function evaluate(s, model, pass, name)
     inputs = { model = model, ["reference/h"] = ref.h, ["reference/labels"] = ref.labels, ids = ids,
       ["w/head"] = s.refs[m.head or m.embed] },
     outputs = { report = "keep" }, threads = 64,
-    memory = 3 * hidden_bytes + 6 * s.layer_weights + m.vocab * m.hidden * 8 + 100e6, work = 1.5 * flops,
+    memory = 3 * hidden_bytes + 6 * s.layer_weights + m.vocab * m.hidden * 8 + 100e6,
+    work = 1.5 * flops,
   }.report
 end
 
@@ -466,12 +469,14 @@ local function manifest(spec, s, set, files, artifact, reports, licenses)
   }.digests
   local o = spec.track.options
   return uc.action {
-    op = "manifest", name = "manifest", inputs = inputs, outputs = { manifest = "keep" }, memory = 60e6,
+    op = "manifest", name = "manifest", inputs = inputs, outputs = { manifest = "keep" },
+    memory = 60e6,
     params = {
       model_id = spec.name, base_model = spec.source.id, method = spec.method,
       method_version = spec.method_version, bpw = o.bpw, count = o.count, seed = spec.seed,
       size = spec.size, weights = s.weights, body_weights = s.body, license = licenses,
-      notes = spec.notes, source_bytes = s.bytes, tables = { m.embed, m.head }, created = uc.source_date_epoch(), architecture = m.model_type,
+      notes = spec.notes, source_bytes = s.bytes, tables = { m.embed, m.head },
+      created = uc.source_date_epoch(), architecture = m.model_type,
       calibration = calibration_facts(spec.calibrate, set),
       parameters = { mix = o.mix, damp = o.damp },
     },
@@ -488,7 +493,9 @@ function M.build(spec)
   end
   local kept, scales = overridden(s, spec.tensors)
   local coded = coded_tensors(s, spec.track.options, set, kept, scales)
-  if #coded == 0 then check.fail("artifact %s keeps every tensor: nothing is left to compress", spec.name) end
+  if #coded == 0 then
+    check.fail("artifact %s keeps every tensor: nothing is left to compress", spec.name)
+  end
   local patch, sizes = quantize(spec, s, coded, kept)
   local a, verified = assemble(spec, s, coded, kept, patch, sizes)
   local files, reports = copied_files(s), {}

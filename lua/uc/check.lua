@@ -86,7 +86,9 @@ function check.count(word, v)
   if math.tointeger(v) then return math.tointeger(v) end
   local digits, unit = tostring(v):match("^(%d+%.?%d*)([kKmMgG]?)$")
   local scale = { [""] = 1, k = 1e3, m = 1e6, g = 1e9 }
-  if not digits then check.fail("%s: '%s' is not a count such as 5000, \"190k\" or \"1M\"", word, v) end
+  if not digits then
+    check.fail("%s: '%s' is not a count such as 5000, \"190k\" or \"1M\"", word, v)
+  end
   return math.floor(tonumber(digits) * scale[unit:lower()] + 0.5)
 end
 

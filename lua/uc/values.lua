@@ -25,7 +25,8 @@ local function text_paths(word, name)
       string.format('write %s "%s/*.%s"', word, name, word == "text" and "txt" or "jsonl"))
   elseif not what then
     uc.fail(string.format("%s: file %s does not exist", word, path),
-      "paths in a recipe count from the recipe's folder, those given with --set from the current one")
+      "paths in a recipe count from the recipe's folder, those given with --set from the current "
+      .. "one")
   end
   return { path }
 end
@@ -35,7 +36,8 @@ local source_meta = {}
 
 function source_meta.__call(self, t)
   local o = check.fields("dir", t, { id = { type = "string" } })
-  return setmetatable({ kind = "source", model = self.model, path = self.path, id = o.id }, source_meta)
+  local copy = { kind = "source", model = self.model, path = self.path, id = o.id }
+  return setmetatable(copy, source_meta)
 end
 
 function values.dir(name)
@@ -99,7 +101,8 @@ end
 
 function values.mix(t)
   local rules = {
-    tokens = {}, seqlen = { type = "number", integer = true, min = 16, max = 131072, default = 512 },
+    tokens = {},
+    seqlen = { type = "number", integer = true, min = 16, max = 131072, default = 512 },
     shard = { default = 131072 },
     grad_windows = { type = "number", integer = true, min = 1, max = 4096, default = 11 },
   }
@@ -212,8 +215,8 @@ local function track_a(t, base)
   for k, v in pairs(t) do
     if type(k) == "string" then given[k] = v end
   end
-  local self = { kind = "track", given = given, options = check.fields("track.a", given, track_a_rules),
-    tensors = {} }
+  local options = check.fields("track.a", given, track_a_rules)
+  local self = { kind = "track", given = given, options = options, tensors = {} }
   for _, v in ipairs(t) do
     self.tensors[#self.tensors + 1] =
       check.expect("track.a", v, "tensor", 'track.a { tensor "PATTERN" { keep = true } }')

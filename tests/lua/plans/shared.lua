@@ -1,9 +1,11 @@
 -- Two artifacts of one model share their statistics; words, options and imports of every kind.
-project { name = "shared", uc = ">= 0.1", seed = param("seed", 7), license = "MIT", notes = "a test" }
+project { name = "shared", uc = ">= 0.1", seed = param("seed", 7), license = "MIT",
+  notes = "a test" }
 
 local base = dir "../../../examples/models/tiny" { id = "someone/tiny" }
 local parts = import "parts/texts.lua"
-local cal = mix { tokens = "8k", seqlen = 256, shard = "16 KB", grad_windows = 3, parts.train * 3, parts.lines }
+local cal = mix { tokens = "8k", seqlen = 256, shard = "16 KB", grad_windows = 3, parts.train * 3,
+  parts.lines }
 local check = metrics {
   ppl { parts.heldout, protocol = "llama", window = 128, limit = 2 },
   ppl { parts.heldout, protocol = "strided", window = 128, stride = 64, limit = 2 },
