@@ -17,6 +17,7 @@ for _, bpw in ipairs { 3, 4.25 } do
   artifact("at-" .. string.format("%g", bpw)) { base, A { bpw = bpw }, calibrate = cal, check = check }
 end
 artifact "body" { base, A { count = "body", bpw = 3.5 }, calibrate = cal }
-artifact "sized" { base, A, calibrate = cal, size = "<= 400 kB", output = "elsewhere",
+artifact "sized" { base, A, calibrate = cal, size = "<= 400 kB",
+  output = "elsewhere",
   tensor "*.down_proj.*" { scale = 0.5 } }
 default "at-4.25"
