@@ -278,6 +278,29 @@ void uc_map_close(struct uc_map *m)
     m->fd = -1;
 }
 
+void uc_map_forget(const void *p, size_t n)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t first = ((uintptr_t)p + page - 1) / page * page, end = ((uintptr_t)p + n) / page * page;
+
+    if (end > first)
+        madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
+void uc_map_digest(const void *p, size_t n, struct uc_digest *out)
+{
+    const size_t piece = (size_t)4 << 20;
+    struct uc_hash *h = uc_hash_new();
+
+    for (size_t i = 0; i < n; i += piece) {
+        size_t len = n - i < piece ? n - i : piece;
+        uc_hash_add(h, (const uint8_t *)p + i, len);
+        uc_map_forget((const uint8_t *)p + i, len);
+    }
+    uc_hash_end(h, out);
+    uc_hash_free(h);
+}
+
 void uc_fident_of(const struct stat *st, struct uc_fident *out)
 {
     out->size = (uint64_t)st->st_size;

@@ -69,6 +69,28 @@ const char *uc_op_out(const struct uc_op_ctx *ctx, const char *name, struct uc_e
     return NULL;
 }
 
+void uc_op_forget(const struct uc_op_ctx *ctx, const void *p, size_t n)
+{
+    uintptr_t at = (uintptr_t)p;
+
+    for (size_t i = 0; i < ctx->n_inputs && n; i++) {
+        const struct uc_op_input *in = &ctx->inputs[i];
+        uintptr_t first = (uintptr_t)in->data;
+        if (in->mapped && at >= first && at + n <= first + in->size) {
+            uc_map_forget(p, n);
+            break;
+        }
+    }
+}
+
+void uc_op_in_digest(const struct uc_op_input *in, struct uc_digest *out)
+{
+    if (in->mapped)
+        uc_map_digest(in->data, in->size, out);
+    else
+        uc_digest_of(in->size ? in->data : (const uint8_t *)"", in->size, out);
+}
+
 int uc_op_put(const struct uc_op_ctx *ctx, const char *name, const void *p, size_t n,
               struct uc_err *err)
 {

@@ -9,9 +9,11 @@
 #define UC_ENGINE_OP_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/digest.h"
 #include "base/err.h"
 #include "base/pool.h"
 
@@ -24,6 +26,7 @@ struct uc_op_input {
     int n_dim;         /* tensors */
     uint64_t shape[8];
     const uint8_t *data; /* read-only map of the bytes; set before run, NULL when size is 0 */
+    bool mapped;         /* data is such a map: uc_op_forget may give its memory back */
 };
 
 struct uc_op_output {
@@ -54,6 +57,11 @@ const struct uc_op_input *uc_op_in_opt(const struct uc_op_ctx *ctx, const char *
 size_t uc_op_in_group(const struct uc_op_ctx *ctx, const char *prefix,
                       const struct uc_op_input **first);
 const char *uc_op_out(const struct uc_op_ctx *ctx, const char *name, struct uc_err *err);
+/* These bytes of an input, a whole one or a part, are not needed for a while: what is resident of
+ * them is given back, so that memory follows what is worked on and not the size of the inputs. */
+void uc_op_forget(const struct uc_op_ctx *ctx, const void *p, size_t n);
+/* SHA-256 of a whole input, of which nothing stays resident. */
+void uc_op_in_digest(const struct uc_op_input *in, struct uc_digest *out);
 /* Writes a whole output at once. */
 int uc_op_put(const struct uc_op_ctx *ctx, const char *name, const void *p, size_t n,
               struct uc_err *err);

@@ -71,6 +71,7 @@ static int map_input(struct uc_op_input *in, struct uc_err *err)
             rc = uc_fail_errno(err, "input '%s': mmap %s", in->name, in->path);
         else
             in->data = (const uint8_t *)p + skip;
+        in->mapped = in->data != NULL;
     }
     close(fd);
     return rc;
@@ -99,7 +100,7 @@ static int open_input(struct task *t, size_t i, const json_t *e, struct uc_err *
     }
     if (!verify || !uc_digest_parse(verify, &want))
         return 0;
-    uc_digest_of(in->data, in->size, &got);
+    uc_map_digest(in->data, in->size, &got);
     if (uc_digest_eq(&want, &got))
         return 0;
     t->bad_input = (int)i;

@@ -138,6 +138,7 @@ static int write_model(struct assembly *a, struct uc_err *err)
             const struct uc_tensor_info *t = uc_st_writer_tensor(w, i);
             const uint8_t *p = bytes_of(a, t->name);
             rc = p ? uc_blob_add(&out, p, t->size, err) : write_zeros(&out, t->size, err);
+            uc_op_forget(a->ctx, p, p ? t->size : 0);
         }
         rc = uc_blob_close(&out, rc, err);
     }

@@ -103,6 +103,14 @@ static struct landing *choose(struct land *l, int64_t gap)
     return largest;
 }
 
+static void forget(const struct uc_op_ctx *ctx, const char *name)
+{
+    const struct uc_op_input *in = uc_op_in_opt(ctx, name);
+
+    if (in)
+        uc_op_forget(ctx, in->data, in->size);
+}
+
 static int recode(struct land *l, struct landing *t, int64_t move, struct uc_err *err)
 {
     char *weight = uc_xasprintf("weight/%s", t->name), *factor = uc_xasprintf("l/%s", t->name);
@@ -127,6 +135,8 @@ static int recode(struct land *l, struct landing *t, int64_t move, struct uc_err
         uc_within(err, "%s", t->name);
     }
     ta_tensor_close(&tensor);
+    forget(l->ctx, weight);
+    forget(l->ctx, factor);
     free(weight);
     free(factor);
     free(rows);

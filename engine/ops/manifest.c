@@ -52,12 +52,14 @@ static json_t *list_files(const struct uc_op_ctx *ctx, uint64_t *total, char fp[
     size_t n = uc_op_in_group(ctx, "file/", &first);
     json_t *files = json_object();
     char hex[UC_HEX_LEN + 1];
+    struct uc_digest d;
     struct uc_buf lines;
 
     uc_buf_init(&lines, 0);
     *total = 0;
     for (size_t i = 0; i < n; i++) {
-        hex_of(first[i].size ? first[i].data : (const uint8_t *)"", first[i].size, hex);
+        uc_op_in_digest(&first[i], &d);
+        uc_digest_hex(&d, hex);
         json_object_set_new(
             files, file_name(&first[i]),
             json_pack("{s:s, s:I}", "sha256", hex, "size_bytes", (json_int_t)first[i].size));

@@ -25,19 +25,22 @@ struct check {
 };
 
 struct verify {
+    const struct uc_op_ctx *ctx;
     struct check *checks;
     size_t n;
 };
 
 static void check_tensor(void *arg, size_t item, int thread)
 {
-    struct check *c = &((struct verify *)arg)->checks[item];
+    struct verify *v = arg;
+    struct check *c = &v->checks[item];
     struct uc_coded_info info;
 
     if (uc_coded_info(c->bytes, c->tensor->size, &info, &c->err) < 0 ||
         ta_digest(c->bytes, c->tensor->size, c->got, &c->err) < 0)
         return;
     c->chunks = info.n_chunks;
+    uc_op_forget(v->ctx, c->bytes, c->tensor->size);
 }
 
 static int expected(struct uc_op_ctx *ctx, struct check *c, const json_t *patch, struct uc_err *err)
@@ -110,7 +113,7 @@ static int report(struct uc_op_ctx *ctx, const struct verify *v, struct uc_err *
 static int run(struct uc_op_ctx *ctx, struct uc_err *err)
 {
     const struct uc_op_input *model = uc_op_in(ctx, "model", err);
-    struct verify v = {0};
+    struct verify v = {.ctx = ctx};
     struct uc_st st;
     int rc;
 
