@@ -355,6 +355,10 @@ int uc_gguf_parse(struct uc_gguf *g, const uint8_t *file, uint64_t size, const c
     g->map.fd = -1;
     g->file = file;
     rc = read_all(&r, g);
+    if (rc == UC_EREFUSED)
+        uc_fix(
+            err,
+            "get the file again: it is damaged, cut short, or not a GGUF file of version 2 or 3");
     if (rc < 0)
         uc_gguf_close(g);
     return rc;

@@ -341,6 +341,9 @@ int uc_gguf_import(const char *src, const char *dst, struct uc_gguf_import *info
         rc = gguf_llama_read(&m, &g, src, err);
         if (rc == 0)
             rc = publish(&m, path, info, err);
+        if (rc == UC_EREFUSED && err && !err->fix[0])
+            uc_fix(err,
+                   "docs/import.md says what is read; else get the model's Hugging Face folder");
         uc_gguf_close(&g);
     }
     free(path);

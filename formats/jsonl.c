@@ -109,11 +109,14 @@ static int one_line(const char *p, size_t n, const char *what, size_t line, stru
     if (!v) { /* the parser says ":1:column: text"; the line is ours */
         const char *text = strstr(je.msg + 1, ":");
         rc = uc_fail(err, UC_EREFUSED, "%s%s", where, text ? text : je.msg);
+        uc_fix(err, "one JSON object a line: %s", forms);
         goto out;
     }
     rc = sample_text(b, v, where, err);
     if (rc == 0 && blank(uc_buf_str(b), b->len))
         rc = uc_fail(err, UC_EREFUSED, "%s: the sample is empty", where);
+    if (rc < 0 && err && !err->fix[0])
+        uc_fix(err, "%s", forms);
     if (rc == 0 && b->data[b->len - 1] != '\n')
         uc_buf_addc(b, '\n');
     if (rc == 0)

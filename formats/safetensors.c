@@ -249,6 +249,13 @@ static void release(struct uc_st *st)
     st->n_tensors = 0;
 }
 
+static int unsound(struct uc_err *err, int rc)
+{
+    if (rc == UC_EREFUSED)
+        uc_fix(err, "get the file again: it is damaged, or it is not a safetensors file");
+    return rc;
+}
+
 int uc_st_parse(struct uc_st *st, const uint8_t *head, size_t n, uint64_t file_size,
                 const char *what, struct uc_err *err)
 {
@@ -263,16 +270,16 @@ int uc_st_parse(struct uc_st *st, const uint8_t *head, size_t n, uint64_t file_s
     st->map = none;
     len = header_text(head, n, file_size, what, err);
     if (len < 0)
-        return (int)len;
+        return unsound(err, (int)len);
     root = uc_json_parse((const char *)head + 8, (size_t)len, what, &je);
     if (!root)
-        return uc_fail(err, UC_EREFUSED, "safetensors header of %s", je.msg);
+        return unsound(err, uc_fail(err, UC_EREFUSED, "safetensors header of %s", je.msg));
     data_start = 8 + read_u64(head);
     rc = read_header(st, root, data_start, file_size - data_start, what, err);
     json_decref(root);
     if (rc < 0)
         release(st);
-    return rc;
+    return rc < 0 ? unsound(err, rc) : 0;
 }
 
 int uc_st_open(struct uc_st *st, const char *path, struct uc_err *err)

@@ -192,6 +192,8 @@ int uc_st_set_open(struct uc_st_set *set, const char *dir, struct uc_err *err)
     }
     free(one);
     free(index);
+    if (rc == UC_EREFUSED && err && !err->fix[0])
+        uc_fix(err, "get the folder again: its files are damaged or do not belong together");
     if (rc < 0)
         uc_st_set_close(set);
     return rc;

@@ -136,6 +136,8 @@ struct uc_tokenizer *uc_tokenizer_parse(const char *json, size_t n, const char *
     rc = read_file(t, root, err);
     t->what = NULL;
     json_decref(root);
+    if (rc == UC_EREFUSED)
+        uc_fix(err, "uc reads BPE tokenizers made of the components that docs/import.md lists");
     if (rc < 0) {
         uc_tokenizer_free(t);
         return NULL;
@@ -255,9 +257,12 @@ int uc_tokenizer_encode(const struct uc_tokenizer *t, const char *text, size_t n
 
     *ids = NULL;
     *n_ids = 0;
-    if (good < n)
-        return uc_fail(err, UC_EFAIL, "text is not UTF-8 at byte %zu (0x%02x)", good,
-                       (unsigned)(uint8_t)text[good]);
+    if (good < n) {
+        rc = uc_fail(err, UC_EFAIL, "text is not UTF-8 at byte %zu (0x%02x)", good,
+                     (unsigned)(uint8_t)text[good]);
+        uc_fix(err, "convert the text, for example with: iconv -f LATIN1 -t UTF-8");
+        return rc;
+    }
     e.match = tok_match_new();
     e.bpe = tok_bpe_run_new(t->bpe, n);
     tok_text_init(&e.text);
