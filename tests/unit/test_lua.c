@@ -46,7 +46,7 @@ static void gives(const char *text, const char *want)
 static void fails(const char *text, const char *message)
 {
     struct uc_err err = {0};
-    char *got = run_limited(text, 64 << 20, 2000000, &err);
+    char *got = run_limited(text, 128 << 20, 2000000, &err);
 
     if (got)
         fail_msg("%s gave %s", text, got);
