@@ -120,11 +120,13 @@ def edit_json(path, **fields):
     path.write_text(json.dumps(value), encoding="utf-8")
 
 
-failures = []
+passed, failures = [], []
 
 
 def check(row, ok, got):
     print(("ok      " if ok else "FAILED  ") + row)
+    if ok:
+        passed.append(row)
     if not ok:
         failures.append(row)
         print("        got:", sorted(got or ()) if not isinstance(got, str) else got)
@@ -234,7 +236,7 @@ def main():
         weights(p)
         metadata(p)
         op_version(p)
-    print(f"{len(failures)} rows failed")
+    print(f"{len(passed)} passed, {len(failures)} failed")
     return 1 if failures else 0
 
 

@@ -44,7 +44,7 @@ def readable(data):
 
 
 def main():
-    bad = 0
+    good = bad = 0
     for recipe in sorted((SRC / "tests/lua/plans").glob("*.lua")):
         path = recipe.relative_to(SRC)
         data = graph(path)
@@ -63,7 +63,9 @@ def main():
             diff = difflib.unified_diff(want.splitlines(), text.splitlines(), "golden", "now", lineterm="", n=1)
             print("\n".join(list(diff)[:60]))
         else:
+            good += 1
             print(f"ok      {path}")
+    print(f"{good} passed, {bad} failed")
     return 1 if bad else 0
 
 
