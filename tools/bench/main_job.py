@@ -27,7 +27,7 @@ def events(cache):
 def by_op(evs):
     ops = {}
     for e in evs:
-        if e.get("event") == "end" and e.get("outcome") == "ran":
+        if e.get("ev") == "end" and e.get("outcome") == "ran":
             op = ops.setdefault(e.get("op", "?"), {"n": 0, "seconds": 0.0, "cpu": 0.0, "peak_rss": 0})
             op["n"] += 1
             op["seconds"] += e.get("seconds", 0)
