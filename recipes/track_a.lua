@@ -322,11 +322,12 @@ local function quantize(spec, s, coded, kept)
   local target = budget(spec, s)
   local sizes = { target_bytes = target, fixed_bytes = fixed_bytes(s, coded, kept, target),
     count = spec.track.options.count }
-  local curves, land = {}, {}
+  local curves, land, most = {}, {}, 0
   for _, t in ipairs(coded) do
     local inputs = copy(t.rows_in)
     inputs.weight, inputs.l = s.refs[t.name], t.l
-    t.inputs = inputs
+    t.inputs, t.memory = inputs, 4 * t.numel + 8 * t.cols * t.cols + 40e6
+    most = math.max(most, t.memory)
     curves["curve/" .. t.name] = uc.action {
       op = "rate", name = "rate " .. short(t.name), params = { kind = t.kind, options = t.options },
       inputs = inputs, outputs = { curve = "cache" }, threads = 1,
@@ -348,7 +349,7 @@ local function quantize(spec, s, coded, kept)
       inputs = inputs,
       outputs = { stream = { "keep", bytes = t.numel * spec.track.options.bpw / 8 },
         info = "keep" },
-      threads = 64, memory = 14 * t.numel + 8 * t.cols * t.cols + 60e6, work = t.numel * t.cols,
+      threads = 64, memory = t.memory, work = t.numel * t.cols,
     }
     land["stream/" .. t.name], land["info/" .. t.name] = q.stream, q.info
     land["weight/" .. t.name], land["l/" .. t.name] = s.refs[t.name], t.l
@@ -361,7 +362,7 @@ local function quantize(spec, s, coded, kept)
   return uc.action {
     op = "land", name = "land", params = { target_bytes = sizes.target_bytes,
       fixed_bytes = sizes.fixed_bytes, count = sizes.count, seed = spec.seed },
-    inputs = land, outputs = { patch = "keep" }, threads = 64, memory = 400e6,
+    inputs = land, outputs = { patch = "keep" }, threads = 64, memory = most + 40e6,
   }.patch, sizes
 end
 
