@@ -26,12 +26,29 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Forced inlining and unrolled loops keep vectors in registers. Lane by lane in C there are none to
+ * win, and sanitizers take minutes to compile hundreds of inlined loops. */
+#if defined(__AVX2__)
 #define V_FN static inline __attribute__((always_inline, unused))
-
 #if defined(__clang__)
 #define V_UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define V_UNROLL _Pragma("GCC unroll 64")
+#endif
+#else
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define V_SANITIZED
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define V_SANITIZED
+#endif
+#ifdef V_SANITIZED
+#define V_FN static __attribute__((noinline, unused))
+#else
+#define V_FN static inline __attribute__((unused))
+#endif
+#define V_UNROLL
 #endif
 
 #endif
