@@ -317,6 +317,12 @@ local function budget(spec, s)
   return spec.size or math.floor(o.bpw * weights / 8)
 end
 
+-- What the budget means in bits a weight.
+local function effective_bpw(spec, s)
+  local o = spec.track.options
+  return spec.size and spec.size * 8 / s.weights or o.bpw
+end
+
 -- From factors to streams: rates, one level for the whole model, quantization, exact landing.
 local function quantize(spec, s, coded, kept)
   local target = budget(spec, s)
@@ -347,7 +353,7 @@ local function quantize(spec, s, coded, kept)
       op = "quantize", name = "quantize " .. short(t.name),
       params = { kind = t.kind, options = t.options, seed = spec.seed },
       inputs = inputs,
-      outputs = { stream = { "keep", bytes = t.numel * spec.track.options.bpw / 8 },
+      outputs = { stream = { "keep", bytes = t.numel * effective_bpw(spec, s) / 8 },
         info = "keep" },
       threads = 64, memory = t.memory, work = t.numel * t.cols,
     }
@@ -474,8 +480,8 @@ local function manifest(spec, s, set, files, artifact, reports, licenses)
     memory = 60e6,
     params = {
       model_id = spec.name, base_model = spec.source.id, method = spec.method,
-      method_version = spec.method_version, bpw = o.bpw, count = o.count, seed = spec.seed,
-      size = spec.size, weights = s.weights, body_weights = s.body, license = licenses,
+      method_version = spec.method_version, bpw = effective_bpw(spec, s), count = o.count,
+      seed = spec.seed, size = spec.size, weights = s.weights, body_weights = s.body, license = licenses,
       notes = spec.notes, source_bytes = s.bytes, tables = { m.embed, m.head },
       created = uc.source_date_epoch(), architecture = m.model_type,
       calibration = calibration_facts(spec.calibrate, set),
@@ -511,7 +517,7 @@ function M.build(spec)
   files["report/verify.json"] = verified
   files["ultracompress.json"] = manifest(spec, s, set, files,
     { tensors = a.tensors, verify = verified }, reports, licenses)
-  local bpw = sizes.target_bytes * 8 / (sizes.count == "body" and s.body or s.weights)
+  local bpw = effective_bpw(spec, s)
   uc.target {
     name = spec.name, files = files, summary = "ultracompress.json",
     dir = spec.output or string.format("models/%s-uc%s", s.model.dir:match("([^/]+)/*$"),

@@ -100,7 +100,7 @@ static void print_text(const struct uc_session *s, const struct uc_plan *plan,
     }
     printf("  %-18s %7zu %7zu %7zu\n", "all", plan->n_hit, plan->n_run, plan->n_maybe);
     if (plan->n_maybe)
-        puts("  maybe: runs only if what it reads comes out different");
+        puts("  maybe: depends on what those before it give; with known bytes it is not run again");
     uc_str_seconds(took, plan->predicted);
     if (any_history(plan))
         printf("about %s of processor time, by past runs\n", took);
