@@ -18,6 +18,12 @@ local function number(v)
   return (string.format("%.6f", v):gsub("0+$", ""):gsub("%.$", ""))
 end
 
+-- The artifact is called as the model's folder is.
+local function name_of(dir)
+  local name = (dir:match("([^/]+)/*$") or ""):gsub("[^%w._-]", "-"):gsub("^[^%w]+", "")
+  return name ~= "" and name or "model"
+end
+
 return function(o)
   local out = {}
   local function add(fmt, ...) out[#out + 1] = string.format(fmt, ...) end
@@ -43,7 +49,7 @@ return function(o)
   if o.method then table.insert(track, "method = " .. quote(o.method)) end
   if o.method_version then table.insert(track, string.format("version = %d", o.method_version)) end
   add("")
-  add('artifact "model" {')
+  add("artifact %s {", quote(name_of(o.model)))
   add("  base,")
   add("  track.a { %s },", table.concat(track, ", "))
   add("  calibrate = cal,")

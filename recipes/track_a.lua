@@ -481,7 +481,8 @@ local function manifest(spec, s, set, files, artifact, reports, licenses)
     params = {
       model_id = spec.name, base_model = spec.source.id, method = spec.method,
       method_version = spec.method_version, bpw = effective_bpw(spec, s), count = o.count,
-      seed = spec.seed, size = spec.size, weights = s.weights, body_weights = s.body, license = licenses,
+      seed = spec.seed, size = spec.size, weights = s.weights, body_weights = s.body,
+      license = licenses,
       notes = spec.notes, source_bytes = s.bytes, tables = { m.embed, m.head },
       created = uc.source_date_epoch(), architecture = m.model_type,
       calibration = calibration_facts(spec.calibrate, set),

@@ -14,7 +14,8 @@ local check = metrics {
 local A = track.a { bpw = 3, damp = 0.02, tensor "model.layers.0.*.v_proj.weight" { keep = true } }
 
 for _, bpw in ipairs { 3, 4.25 } do
-  artifact("at-" .. string.format("%g", bpw)) { base, A { bpw = bpw }, calibrate = cal, check = check }
+  local name = string.format("at-%g", bpw)
+  artifact(name) { base, A { bpw = bpw }, calibrate = cal, check = check }
 end
 artifact "body" { base, A { count = "body", bpw = 3.5 }, calibrate = cal }
 artifact "sized" { base, A, calibrate = cal, size = "<= 400 kB",
