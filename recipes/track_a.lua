@@ -293,6 +293,15 @@ local function overridden(s, overrides)
   return kept, scales
 end
 
+-- Bytes of the body that are not coded streams.
+local function fixed_body(s, kept)
+  local raw = 0
+  for name in pairs(kept) do
+    if name ~= s.model.embed and name ~= s.model.head then raw = raw + s.model.tensors[name].size end
+  end
+  return raw
+end
+
 -- Bytes of the file that are not coded streams: the header, with room for the longest offsets that
 -- a file of this size can have, and the tensors that stay.
 local function fixed_bytes(s, coded, kept, target)
@@ -326,8 +335,9 @@ end
 -- From factors to streams: rates, one level for the whole model, quantization, exact landing.
 local function quantize(spec, s, coded, kept)
   local target = budget(spec, s)
-  local sizes = { target_bytes = target, fixed_bytes = fixed_bytes(s, coded, kept, target),
-    count = spec.track.options.count }
+  local sizes = { target_bytes = target, count = spec.track.options.count }
+  sizes.fixed_bytes = sizes.count == "body" and fixed_body(s, kept)
+    or fixed_bytes(s, coded, kept, target)
   local curves, land, most = {}, {}, 0
   for _, t in ipairs(coded) do
     local inputs = copy(t.rows_in)
