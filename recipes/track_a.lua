@@ -297,7 +297,9 @@ end
 local function fixed_body(s, kept)
   local raw = 0
   for name in pairs(kept) do
-    if name ~= s.model.embed and name ~= s.model.head then raw = raw + s.model.tensors[name].size end
+    if name ~= s.model.embed and name ~= s.model.head then
+      raw = raw + s.model.tensors[name].size
+    end
   end
   return raw
 end
