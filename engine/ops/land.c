@@ -121,6 +121,7 @@ static int recode(struct land *l, struct landing *t, int64_t move, struct uc_err
     int rc = ta_tensor_open(&tensor, l->ctx, &names, err);
 
     uc_buf_clear(&t->stream);
+    ta_tables_init(l->tables, t->embed);
     if (rc == 0)
         rc = ta_quantize(&tensor, l->tables, t->level - (int)move, l->ctx->pool, &t->stream, &info,
                          err);
@@ -221,10 +222,8 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
     size_t changed = 0;
     int rc = uc_alloc(&l.tables, 1, sizeof(*l.tables), "cost tables", err);
 
-    if (rc == 0) {
-        ta_tables_init(l.tables);
+    if (rc == 0)
         rc = read_tensors(&l, err);
-    }
     if (rc == 0)
         rc = find_fit(&l, err);
     if (rc == 0)
@@ -243,7 +242,7 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
 
 const struct uc_op uc_op_land = {
     .name = "land",
-    .version = 1,
+    .version = 2,
     .summary = "re-code a few tensors so that the file meets its budget",
     .run = run,
 };

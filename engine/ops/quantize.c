@@ -24,7 +24,7 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
     if (rc == 0)
         rc = ta_tensor_open(&t, ctx, &names, err);
     if (rc == 0) {
-        ta_tables_init(tables);
+        ta_tables_init(tables, t.embed);
         rc = ta_quantize(&t, tables, log2_c, ctx->pool, &stream, &info, err);
     }
     if (rc == 0)
@@ -44,7 +44,7 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
 
 const struct uc_op uc_op_quantize = {
     .name = "quantize",
-    .version = 1,
+    .version = 2,
     .summary = "code one tensor at the level that was found",
     .run = run,
 };

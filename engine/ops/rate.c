@@ -75,7 +75,7 @@ static int measure(const struct ta_tensor *t, struct uc_op_ctx *ctx, json_t *lev
         return err->code;
     rc = uc_alloc(&tables, 1, sizeof(*tables), "cost tables", err);
     if (rc == 0)
-        ta_tables_init(tables);
+        ta_tables_init(tables, t->embed);
     for (int i = 0; rc == 0 && i < POINTS; i++) {
         struct ta_plan p;
         double cost = 0;
@@ -117,7 +117,7 @@ static int run(struct uc_op_ctx *ctx, struct uc_err *err)
 
 const struct uc_op uc_op_rate = {
     .name = "rate",
-    .version = 1,
+    .version = 2,
     .summary = "estimate what one tensor costs at a few levels",
     .run = run,
 };

@@ -79,7 +79,7 @@ struct ta_result {
     unsigned shape;
 };
 
-void ta_tables_init(struct ta_tables *t);
+void ta_tables_init(struct ta_tables *t, bool embed);
 
 int ta_tensor_open(struct ta_tensor *t, const struct uc_op_ctx *ctx, const struct ta_names *names,
                    struct uc_err *err);
