@@ -8,10 +8,14 @@ local methods = use "recipes/methods.lua"
 
 local dsl = {}
 
--- What authors get of Lua itself; `uc` is there for recipes that build steps of their own.
+-- What authors get of Lua itself.
 local plain = { "assert", "error", "ipairs", "pairs", "pcall", "xpcall", "print", "rawequal",
   "rawget", "rawlen", "rawset", "select", "setmetatable", "getmetatable", "tonumber", "tostring",
-  "type", "string", "table", "math", "utf8", "uc", "_VERSION" }
+  "type", "string", "table", "math", "utf8", "_VERSION" }
+
+-- What they get of `uc`, for recipes that build steps of their own.
+local public = { "action", "tensor", "target", "model", "slices", "file", "inline", "read",
+  "read_json", "exists", "glob", "path", "json", "digest", "bytes", "match", "version" }
 
 local function version_ok(wanted)
   local op, major, minor = wanted:match("^%s*([>=<]*)%s*(%d+)%.(%d+)")
@@ -107,6 +111,13 @@ function dsl.new()
       known[#known + 1] = k
     end
     for _, k in ipairs(plain) do env[k] = _ENV[k] end
+    env.uc = {}
+    for _, k in ipairs(public) do env.uc[k] = uc[k] end
+    function env.uc.target(t)
+      uc.target(t)
+      self.artifacts[#self.artifacts + 1] = t.name
+      self.names[t.name] = true
+    end
     return setmetatable(env, {
       __index = function(_, key) check.unknown("word", key, known) end,
     })

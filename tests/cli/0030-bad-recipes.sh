@@ -29,6 +29,7 @@ try huge 'local s = ("x"):rep(10 * 1000 * 1000 * 1000)' "where: bad.lua:1"
 try io 'local f = io.open("cal.txt")' "unknown word 'io'"
 try load 'load("return 1")()' "unknown word 'load'"
 try require 'require "os"' "unknown word 'require'"
+try load_text 'uc.load_text("return 1", {}, "x")' "where: bad.lua:1" "nil value"
 try runtime 'local f = nil
 f.x = 1' "where: bad.lua:2" "nil value"
 try hub 'local m = hub "a/b"' "not there yet" "where: bad.lua:1"
