@@ -13,6 +13,8 @@ static void print_manifest(const json_t *m)
 {
     const json_t *bits = json_object_get(m, "bits"), *source = json_object_get(m, "source");
     const json_t *quality = json_object_get(m, "quality"), *q;
+    const char *base = uc_json_str(m, "base_model", "?");
+    int shown = uc_str_starts(base, "sha256:") ? 7 + 16 : (int)strlen(base);
     char size[32], before[32];
     size_t i;
 
@@ -21,10 +23,10 @@ static void print_manifest(const json_t *m)
     printf("%s: %s %s, made by %s\n", uc_json_str(m, "model_id", "?"),
            uc_json_str(m, "method", "?"), uc_json_str(m, "method_version", "?"),
            uc_json_str(m, "tooling_version", "?"));
-    printf("  base        %s (%s, %lld weights, %s)\n", uc_json_str(m, "base_model", "?"),
+    printf("  base        %.*s (%s, %lld weights, %s)\n", shown, base,
            uc_json_str(source, "architecture", "?"),
            (long long)uc_json_int(source, "parameters", 0), before);
-    printf("  size        %s in all, %.4f bits a weight with everything, %.4f in the body\n", size,
+    printf("  size        %s, %.4f bits a weight all in, body %.4f\n", size,
            uc_json_num(bits, "bpw", uc_json_num(m, "bpw", 0)), uc_json_num(bits, "bpw_body", 0));
     json_array_foreach(quality, i, q) uc_quality_print(q);
     printf("  licence     %s; the source's: %s\n", uc_json_str(m, "license", "?"),

@@ -68,7 +68,7 @@ static void print_target(const struct uc_target *t)
     printf("  %s -> %s: %.4g bits a weight (%s), %s\n", before, after, uc_json_num(i, "bpw", 0),
            strcmp(uc_json_str(i, "count", "all"), "all") ? "body only" : "everything counted",
            uc_json_str(i, "method", "?"));
-    printf("  %lld calibration shards, %lld evaluations; into %s\n",
+    printf("  shards of calibration: %lld, evaluations: %lld, into %s\n",
            (long long)uc_json_int(i, "calibration_shards", 0),
            (long long)uc_json_int(i, "evaluations", 0), t->dir ? t->dir : "(nothing is written)");
 }
@@ -100,7 +100,7 @@ static void print_text(const struct uc_session *s, const struct uc_plan *plan,
     }
     printf("  %-18s %7zu %7zu %7zu\n", "all", plan->n_hit, plan->n_run, plan->n_maybe);
     if (plan->n_maybe)
-        puts("  maybe: depends on what those before it give; with known bytes it is not run again");
+        puts("  maybe: runs if what runs before it gives other bytes than are known");
     uc_str_seconds(took, plan->predicted);
     if (any_history(plan))
         printf("about %s of processor time, by past runs\n", took);

@@ -35,6 +35,7 @@ struct uc_progress {
     double drawn, spoke;
     uint64_t peak;
     bool planned;
+    char waited_for[200]; /* the build last named as being waited for */
 };
 
 static struct kind *kind_of(struct uc_progress *p, const char *op)
@@ -275,6 +276,18 @@ static void on_end(struct uc_progress *p, const struct uc_event *ev)
     }
 }
 
+/* Another build in the same cache is ahead of this one: worth one line, not one for each action. */
+static void on_wait(struct uc_progress *p, const struct uc_event *ev)
+{
+    char line[400];
+
+    if (!p->all && !strcmp(p->waited_for, ev->text))
+        return;
+    snprintf(p->waited_for, sizeof(p->waited_for), "%s", ev->text);
+    snprintf(line, sizeof(line), "%s: %s makes it now; waiting", ev->action->name, ev->text);
+    say(p, ev, line);
+}
+
 static void heartbeat(struct uc_progress *p, const struct uc_event *ev)
 {
     char line[300];
@@ -310,17 +323,19 @@ void uc_progress_event(void *arg, const struct uc_event *ev)
         on_end(p, ev);
         break;
     case UC_EV_WAIT:
+        on_wait(p, ev);
+        break;
     case UC_EV_WARN:
-        snprintf(line, sizeof(line), "%s%s%s%s", ev->kind == UC_EV_WARN ? "warning: " : "waiting: ",
-                 ev->action ? ev->action->name : "", ev->action ? ": " : "",
-                 ev->text ? ev->text : "");
+        snprintf(line, sizeof(line), "warning: %s", ev->text);
         say(p, ev, line);
         break;
     default:
         break;
     }
+    /* The first that starts is shown at once, or the view would stand empty for as long as it says
+     * nothing. */
     if (p->mode == LIVE && ev->kind != UC_EV_DONE)
-        draw(p, ev, ev->kind == UC_EV_PLAN);
+        draw(p, ev, ev->kind == UC_EV_PLAN || (ev->kind == UC_EV_START && p->n_run == 1));
     else if (p->mode == PLAIN)
         heartbeat(p, ev);
 }

@@ -39,8 +39,8 @@ static void print_sizes(const json_t *m)
 
     uc_str_bytes(before, (uint64_t)uc_json_int(part(m, "source"), "weight_bytes", 0));
     uc_str_bytes(after, (uint64_t)uc_json_int(bits, "weight_bytes", 0));
-    printf("  size        %s -> %s, %.4f bits a weight with everything, %.4f in the body\n", before,
-           after, uc_json_num(bits, "bpw", 0), uc_json_num(bits, "bpw_body", 0));
+    printf("  size        %s -> %s, %.4f bits a weight all in, body %.4f\n", before, after,
+           uc_json_num(bits, "bpw", 0), uc_json_num(bits, "bpw_body", 0));
 }
 
 void uc_summary_print(const struct uc_cli *cli, const struct uc_summary *s)
@@ -61,13 +61,13 @@ void uc_summary_print(const struct uc_cli *cli, const struct uc_summary *s)
         print_sizes(s->manifest);
     uc_quality_print(q);
     if (s->n_ran)
-        printf("  work        %zu of %zu actions ran, %zu came from the cache (saved %s); peak "
-               "memory of a worker %s\n",
+        printf("  work        %zu of %zu actions ran, %zu cached (saved %s)\n"
+               "  memory      %s in the largest worker\n",
                s->n_ran, s->n_actions, s->n_hit, saved, rss);
     if (s->dir)
         printf("  folder      %s\n", s->dir);
-    if (s->dir && (s->n_ran || s->changed))
-        printf("next: uc verify %s   or   uc export %s --format dense -o DIR\n", s->dir, s->dir);
+    if (s->dir && s->manifest && (s->n_ran || s->changed))
+        printf("next: uc verify %s\n      uc export %s --format dense -o DIR\n", s->dir, s->dir);
 }
 
 json_t *uc_summary_json(const struct uc_summary *s)
