@@ -112,6 +112,7 @@ def main():
     args = ap.parse_args()
     sum_all = [0, 0, 0]
     if not args.only or "release" in args.only:
+        build("release")  # its `uc import` makes the real model
         run([sys.executable, "tools/test_data.py"])
     for name in SETUPS:
         if args.only and name not in args.only:
