@@ -281,7 +281,8 @@ void uc_map_close(struct uc_map *m)
 void uc_map_forget(const void *p, size_t n)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-    uintptr_t first = ((uintptr_t)p + page - 1) / page * page, end = ((uintptr_t)p + n) / page * page;
+    uintptr_t first = ((uintptr_t)p + page - 1) / page * page,
+              end = ((uintptr_t)p + n) / page * page;
 
     if (end > first)
         madvise((void *)first, end - first, MADV_DONTNEED);
