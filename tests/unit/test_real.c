@@ -21,15 +21,19 @@
 
 static struct uc_err err;
 
-/* Under $UC_TEST_DATA, or shared/data beside the repository. Skips the test, saying why, when it is
+/* Under $UC_DATA (what the test command made), $UC_TEST_DATA, or shared/data beside the repository.
+ * Skips the test, saying why, when it is
  * not there. Static memory: skip() does not return. */
 static const char *data_path(const char *name)
 {
     static char path[2][1024];
     static int turn;
-    const char *root = getenv("UC_TEST_DATA"), *src = getenv("UC_SRC");
+    const char *made = getenv("UC_DATA"), *root = getenv("UC_TEST_DATA"), *src = getenv("UC_SRC");
     char *p = path[turn++ % 2];
 
+    snprintf(p, sizeof(path[0]), "%s/%s", made ? made : ".", name);
+    if (made && access(p, R_OK) == 0)
+        return p;
     if (root)
         snprintf(p, sizeof(path[0]), "%s/%s", root, name);
     else
