@@ -28,7 +28,7 @@ SETUPS = {
                  targets=["tests/unit/test_" + t for t in ("base", "exact", "model", "quantize")]),
 }
 SAN_ENV = {
-    "ASAN_OPTIONS": "abort_on_error=1:detect_stack_use_after_return=1:allocator_may_return_null=1",
+    "ASAN_OPTIONS": "abort_on_error=1:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1",
 }
