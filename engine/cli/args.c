@@ -234,6 +234,11 @@ int uc_cli_parse(int argc, char **argv, struct uc_cli *cli, struct uc_err *err)
         cli->command = uc_command_find("help");
         return 0;
     }
+    if (uc_cli_flag(cli, "version")) {
+        cli->n_args = 0;
+        cli->command = uc_command_find("version");
+        return 0;
+    }
     return count_args(cli, err);
 }
 

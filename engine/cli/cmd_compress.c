@@ -4,6 +4,7 @@
 
 #include "base/fsio.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "engine/cli/build.h"
 #include "lua/recipe.h"
 
@@ -71,6 +72,18 @@ static int read_options(const struct uc_cli *cli, json_t **out, struct uc_err *e
                        "model will work on, a few hundred kilobytes");
 }
 
+/* The recipe is ours: its line numbers say nothing to the user. */
+static int without_place(struct uc_err *err)
+{
+    char where[512];
+    const char *what;
+
+    uc_error_split(err->msg, where, sizeof(where), &what);
+    if (uc_str_starts(where, "(uc compress):"))
+        memmove(err->msg, what, strlen(what) + 1);
+    return err->code;
+}
+
 static int run(struct uc_cli *cli, struct uc_err *err)
 {
     const char *save = uc_cli_text(cli, "save-recipe", NULL);
@@ -100,7 +113,7 @@ static int run(struct uc_cli *cli, struct uc_err *err)
     if (rc == 0)
         rc = uc_cli_build(&s, err);
     uc_session_close(&s);
-    return rc;
+    return rc < 0 ? without_place(err) : rc;
 }
 
 static const struct uc_option options[] = {

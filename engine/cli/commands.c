@@ -57,6 +57,7 @@ const struct uc_option uc_global_options[] = {
     {"progress", 0, UC_OPT_TEXT, "HOW", "progress: a live view, plain lines or none",
      "auto|plain|off"},
     {"help", 'h', UC_OPT_FLAG, NULL, "what the command does and which options it takes", NULL},
+    {"version", 0, UC_OPT_FLAG, NULL, "the version, as `uc version` says it", NULL},
     {NULL, 0, UC_OPT_FLAG, NULL, NULL, NULL},
 };
 

@@ -28,3 +28,10 @@ expect 2 uc plan
 says "no recipe"
 expect 0 uc --json version
 grep -q '"uc"' .out || fail "version --json"
+expect 0 uc --version
+says "uc 0"
+expect 0 uc plan --version
+says "uc 0"
+expect 2 uc compress nowhere -c x.txt
+says "nowhere"
+grep -q "(uc compress)" .err && fail "the place in a recipe that nobody wrote" || true
