@@ -1,4 +1,5 @@
-/* Growable byte buffer with a maximum size: what a peer or a file can make it grow to is bounded. */
+/* Growable byte buffer with a maximum size: what a peer or a file can make it grow to is bounded.
+ */
 #ifndef UC_BASE_BUF_H
 #define UC_BASE_BUF_H
 

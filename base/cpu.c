@@ -30,8 +30,8 @@ static unsigned detect(void)
         return 0;
     if (b & bit_AVX2)
         flags |= UC_CPU_AVX2;
-    if ((flags & UC_CPU_AVX2) && (xcr0 & 0xe6) == 0xe6 && (b & bit_AVX512F) &&
-        (b & bit_AVX512BW) && (b & bit_AVX512DQ) && (b & bit_AVX512VL))
+    if ((flags & UC_CPU_AVX2) && (xcr0 & 0xe6) == 0xe6 && (b & bit_AVX512F) && (b & bit_AVX512BW) &&
+        (b & bit_AVX512DQ) && (b & bit_AVX512VL))
         flags |= UC_CPU_AVX512;
     return flags;
 }

@@ -20,7 +20,7 @@ enum uc_code {
     UC_EIO = -8,       /* a system call failed; errno is in the message */
     UC_ECORRUPT = -9,  /* bytes are not what their name or checksum says */
     UC_ENOTFOUND = -10,
-    UC_EINTR = -11,    /* interrupted by the user */
+    UC_EINTR = -11, /* interrupted by the user */
 };
 
 struct uc_err {

@@ -40,8 +40,8 @@ int uc_sync_dir(const char *path, struct uc_err *err);
 
 int uc_map_open(struct uc_map *m, const char *path, struct uc_err *err);
 void uc_map_close(struct uc_map *m);
-/* These bytes of a read-only map of a file need not stay resident; they are read from the file again
- * when they are touched. */
+/* These bytes of a read-only map of a file need not stay resident; they are read from the file
+ * again when they are touched. */
 void uc_map_forget(const void *p, size_t n);
 /* SHA-256 of bytes of such a map, none of which stays resident. */
 void uc_map_digest(const void *p, size_t n, struct uc_digest *out);

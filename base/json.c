@@ -9,8 +9,7 @@
 json_t *uc_json_parse(const char *text, size_t n, const char *what, struct uc_err *err)
 {
     json_error_t je;
-    json_t *v =
-        json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
+    json_t *v = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &je);
 
     if (!v)
         uc_fail(err, UC_EFAIL, "%s:%d:%d: not valid JSON: %s", what, je.line, je.column, je.text);

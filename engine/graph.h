@@ -54,8 +54,8 @@ struct uc_input {
 struct uc_action {
     uint32_t id;
     const char *op;
-    const char *name;     /* unique, for people: "capture layers.3 c4.utf8#0" */
-    json_t *params;       /* object */
+    const char *name;        /* unique, for people: "capture layers.3 c4.utf8#0" */
+    json_t *params;          /* object */
     struct uc_input *inputs; /* sorted by name */
     size_t n_inputs;
     struct uc_output *outputs; /* sorted by name */

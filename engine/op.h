@@ -35,7 +35,8 @@ struct uc_op_output {
 };
 
 struct uc_op_ctx {
-    const json_t *params; /* object; only JSON integers, reals, strings, booleans, arrays, objects */
+    const json_t
+        *params; /* object; only JSON integers, reals, strings, booleans, arrays, objects */
     const struct uc_op_input *inputs; /* sorted by name (byte order) */
     size_t n_inputs;
     const struct uc_op_output *outputs;

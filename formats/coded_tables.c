@@ -1,4 +1,5 @@
 /* Constants of the coded-weights stream: made by tools/gen_coded_tables.py. */
+/* clang-format off */
 #include "formats/coded_tables.h"
 
 const uint16_t uc_coded_freq[UC_CODED_SHAPES][UC_CODED_CLASSES][UC_CODED_K + 2] = {

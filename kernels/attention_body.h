@@ -91,12 +91,11 @@ static void tile_scores(float *s, size_t lds, const float *a, size_t lda, size_t
     for (size_t c = 0; c < n; c += ATTN_NW, t += d * ATTN_NW) {
         v16 acc[ATTN_MR][ATTN_NV];
 
-        V_UNROLL for (int r = 0; r < ATTN_MR; r++)
-            V_UNROLL for (int v = 0; v < ATTN_NV; v++) acc[r][v] = v16_zero();
+        V_UNROLL for (int r = 0; r < ATTN_MR; r++) V_UNROLL for (int v = 0; v < ATTN_NV; v++)
+            acc[r][v] = v16_zero();
         tile_mul(acc, a, lda, n_rows, t, ATTN_NW, d);
-        V_UNROLL for (int r = 0; r < ATTN_MR; r++)
-            V_UNROLL for (int v = 0; v < ATTN_NV; v++)
-                v16_store(s + (size_t)r * lds + c + 16 * (size_t)v, acc[r][v]);
+        V_UNROLL for (int r = 0; r < ATTN_MR; r++) V_UNROLL for (int v = 0; v < ATTN_NV; v++)
+            v16_store(s + (size_t)r * lds + c + 16 * (size_t)v, acc[r][v]);
     }
 }
 
@@ -110,8 +109,8 @@ static void row_outputs(float *o, const float *p, const float *plain, size_t dp,
         V_UNROLL for (int v = 0; v < ATTN_NV; v++) acc[v] = v16_load(o + i + 16 * v);
         for (size_t c = from; c < to; c++) {
             v16 x = v16_set1(p[c]);
-            V_UNROLL for (int v = 0; v < ATTN_NV; v++)
-                acc[v] = v16_fma(x, v16_load(plain + c * dp + i + 16 * v), acc[v]);
+            V_UNROLL for (int v = 0; v < ATTN_NV; v++) acc[v] =
+                v16_fma(x, v16_load(plain + c * dp + i + 16 * v), acc[v]);
         }
         V_UNROLL for (int v = 0; v < ATTN_NV; v++) v16_store(o + i + 16 * v, acc[v]);
     }
@@ -139,14 +138,12 @@ static void tile_outputs(float *o, const float *p, size_t ldp, size_t n_rows, co
     for (size_t i = 0; i < dp; i += ATTN_NW) {
         v16 acc[ATTN_MR][ATTN_NV];
 
-        V_UNROLL for (size_t r = 0; r < ATTN_MR; r++)
-            V_UNROLL for (size_t v = 0; v < ATTN_NV; v++)
-                acc[r][v] = v16_load(o + attn_min(r, n_rows - 1) * dp + i + 16 * v);
+        V_UNROLL for (size_t r = 0; r < ATTN_MR; r++) V_UNROLL for (size_t v = 0; v < ATTN_NV; v++)
+            acc[r][v] = v16_load(o + attn_min(r, n_rows - 1) * dp + i + 16 * v);
         tile_mul(acc, p + cut, ldp, n_rows, plain + cut * dp + i, dp, g->all_to - cut);
         V_UNROLL for (size_t r = 0; r < ATTN_MR; r++)
-            V_UNROLL for (size_t v = 0; v < ATTN_NV; v++)
-                if (r < n_rows)
-                    v16_store(o + r * dp + i + 16 * v, acc[r][v]);
+            V_UNROLL for (size_t v = 0; v < ATTN_NV; v++) if (r < n_rows)
+                v16_store(o + r * dp + i + 16 * v, acc[r][v]);
     }
     for (size_t r = 0; r < n_rows; r++)
         row_outputs(o + r * dp, p + r * ldp, plain, dp, g->all_to, g->to[r]);

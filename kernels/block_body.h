@@ -45,7 +45,7 @@ V_FN float dot3(const float *a, const float *w, const float *b, size_t n)
             BODY                                                                                   \
         }                                                                                          \
         if (i < (n)) {                                                                             \
-            const size_t m = (n) - i;                                                              \
+            const size_t m = (n)-i;                                                                \
             BODY                                                                                   \
         }                                                                                          \
     } while (0)
@@ -61,8 +61,8 @@ void FN(uc_rmsnorm_rows)(float *y, float *r, const float *x, const float *w, siz
 
         if (r)
             r[t] = rt;
-        BLOCK_EACH(n, BLOCK_STORE(y + i, v16_mul(v16_mul(BLOCK_LOAD(x + i), rv),
-                                                 BLOCK_LOAD(w + i))););
+        BLOCK_EACH(n,
+                   BLOCK_STORE(y + i, v16_mul(v16_mul(BLOCK_LOAD(x + i), rv), BLOCK_LOAD(w + i))););
     }
 }
 

@@ -4,8 +4,8 @@
  */
 #include <math.h>
 
-#include "kernels/vec_fmath.h"
 #include "kernels/loss_impl.h"
+#include "kernels/vec_fmath.h"
 
 /* Lanes beyond the end read as -infinity: exp gives 0, no comparison counts them. */
 V_FN v16 load_row(const float *x, size_t i, size_t end)

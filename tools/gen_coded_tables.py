@@ -66,6 +66,7 @@ def frequencies(tau, sigma):
 
 def main():
     print("/* Constants of the coded-weights stream: made by tools/gen_coded_tables.py. */")
+    print("/* clang-format off */")
     print('#include "formats/coded_tables.h"\n')
     print("const uint16_t uc_coded_freq[UC_CODED_SHAPES][UC_CODED_CLASSES][UC_CODED_K + 2] = {")
     for tau in TAUS:

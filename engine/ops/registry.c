@@ -1,5 +1,5 @@
-#include "engine/op.h"
 #include "engine/ops/registry.h"
+#include "engine/op.h"
 
 /* Sorted by name; each op lives in engine/ops/<name>.c. */
 const struct uc_op *const uc_ops[] = {

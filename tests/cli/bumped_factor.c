@@ -1,5 +1,5 @@
-/* The op `factor` with the next version number and the same bytes: what a new version that gives the
- * same results makes run again (reruns.py). */
+/* The op `factor` with the next version number and the same bytes: what a new version that gives
+ * the same results makes run again (reruns.py). */
 #include "engine/op.h"
 
 extern const struct uc_op uc_op_factor;
