@@ -22,7 +22,7 @@ static void on_signal(int sig)
  * stop a build. */
 static void catch_signals(void)
 {
-    struct sigaction sa = {.sa_handler = on_signal};
+    struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 
     sigemptyset(&sa.sa_mask);
     sigaction(SIGINT, &sa, NULL);
@@ -146,7 +146,7 @@ static int run_build(struct uc_session *s, const struct uc_digest *key, double s
     if (rc < 0)
         return rc;
     catch_signals();
-    p = uc_progress_new(s->cli, &s->recipe.graph, s->targets, s->n_targets);
+    p = uc_progress_new(s->cli, &s->recipe.graph, s->targets, s->n_targets, &interrupts);
     o.keep_going = uc_cli_flag(s->cli, "keep-going");
     o.force = uc_cli_text(s->cli, "force", NULL);
     o.until = uc_cli_text(s->cli, "until", NULL);

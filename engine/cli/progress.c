@@ -34,7 +34,8 @@ struct uc_progress {
     int rows; /* of the live area, now on the screen */
     double drawn, spoke;
     uint64_t peak;
-    bool planned;
+    bool planned, said_stop;
+    const volatile sig_atomic_t *interrupts;
     char waited_for[200]; /* the build last named as being waited for */
 };
 
@@ -70,12 +71,14 @@ static void count_kinds(struct uc_progress *p, const struct uc_target *const *ta
 }
 
 struct uc_progress *uc_progress_new(const struct uc_cli *cli, const struct uc_graph *g,
-                                    const struct uc_target *const *targets, size_t n)
+                                    const struct uc_target *const *targets, size_t n,
+                                    const volatile sig_atomic_t *interrupts)
 {
     struct uc_progress *p = uc_xcalloc(1, sizeof(*p));
     const char *how = uc_cli_text(cli, "progress", "auto");
 
     p->graph = g;
+    p->interrupts = interrupts;
     p->all = cli->verbose > 0;
     uc_term_get(cli, stderr, &p->term);
     p->mode = p->term.tty ? LIVE : PLAIN;
@@ -97,7 +100,7 @@ uint64_t uc_progress_peak(const struct uc_progress *p)
 static void erase(struct uc_progress *p)
 {
     if (p->rows)
-        fprintf(stderr, "\033[%dA\033[J", p->rows);
+        fprintf(stderr, "\r\033[%dA\033[J", p->rows); /* the terminal may have echoed ^C */
     p->rows = 0;
 }
 
@@ -288,6 +291,15 @@ static void on_wait(struct uc_progress *p, const struct uc_event *ev)
     say(p, ev, line);
 }
 
+/* After the first Ctrl-C, once. */
+static void tell_stop(struct uc_progress *p, const struct uc_event *ev)
+{
+    if (p->said_stop || !*p->interrupts || ev->kind == UC_EV_DONE)
+        return;
+    p->said_stop = true;
+    say(p, ev, "stopping when what runs has ended; Ctrl-C again stops it now");
+}
+
 static void heartbeat(struct uc_progress *p, const struct uc_event *ev)
 {
     char line[300];
@@ -309,6 +321,7 @@ void uc_progress_event(void *arg, const struct uc_event *ev)
         p->peak = ev->peak_rss;
     if (p->mode == OFF)
         return;
+    tell_stop(p, ev);
     switch (ev->kind) {
     case UC_EV_PLAN:
         on_plan(p, ev);

@@ -7,8 +7,10 @@
 
 struct uc_progress;
 
+/* interrupts: as in struct uc_build_opts; the first is confirmed to the user. */
 struct uc_progress *uc_progress_new(const struct uc_cli *cli, const struct uc_graph *g,
-                                    const struct uc_target *const *targets, size_t n);
+                                    const struct uc_target *const *targets, size_t n,
+                                    const volatile sig_atomic_t *interrupts);
 void uc_progress_free(struct uc_progress *p); /* leaves the terminal clean */
 /* The callback of struct uc_build_opts; arg is the struct uc_progress. */
 void uc_progress_event(void *arg, const struct uc_event *ev);
