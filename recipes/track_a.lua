@@ -80,14 +80,16 @@ end
 local function moments_bytes(n) return 24 + 4 * n * (n + 1) end
 
 -- The calibration shards: slices of the texts in recipe order. A budget of tokens is shared out by
--- weight, evenly over the files of a pattern; each file gives whole shards until its share is met.
+-- weight, evenly over the files of a pattern; each file gives whole shards until its share is met. A
+-- share smaller than a shard makes one shard of its own size.
 local function shards(mix)
   local out, total = {}, 0
   for _, text in ipairs(mix.texts) do total = total + text.weight end
   for _, text in ipairs(mix.texts) do
     for _, path in ipairs(text.paths) do
       local room = mix.tokens and mix.tokens * 4 * text.weight / total / #text.paths
-      for i, slice in ipairs(uc.slices(path, text.format, mix.shard_bytes)) do
+      local size = math.floor(math.min(mix.shard_bytes, room or mix.shard_bytes))
+      for i, slice in ipairs(uc.slices(path, text.format, math.max(size, 1))) do
         if room and room <= 0 then break end
         if room then room = room - slice.bytes end
         out[#out + 1] = { ref = slice.ref, bytes = slice.bytes, format = text.format,
