@@ -9,6 +9,8 @@ expect 0 uc compress "$@" --save-recipe saved.uc.lua
 expect 0 uc compress "$@" -q
 [ -s made/model.safetensors ] || fail "no artifact"
 cp made/ultracompress.json first.json
+# 5,000 tokens are 20,000 bytes of the 24,000, up to the next end of a line
+python3 -c 'import json; s = json.load(open("first.json"))["calibration"]["shards"]; assert len(s) == 1 and 20000 <= s[0]["bytes"] < 20500, s'
 expect 0 uc build saved.uc.lua
 says "nothing had to be done"
 cmp -s made/ultracompress.json first.json || fail "the recipe gave another artifact"
